@@ -1,0 +1,1 @@
+"""Data tables of the base layer (JSON)."""
