@@ -1,0 +1,89 @@
+"""The part each node plays: integer compute, data movement, or a float island with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from qdq.quantize.data_flow import is_constant, is_float_constant
+from qdq.quantize.placement import Island
+from qdq.quantize.rules import OpFacts, TargetRules, load_ops
+
+__all__ = ["NodeRoles", "assign_roles", "data_inputs"]
+
+# Additive masks hold -1e4 (BERT) down to the lowest float; no activation scale survives them.
+MASK_MAGNITUDE = 1e4
+_MASKING = frozenset({"Add", "Sub", "Where", "Max", "Min", "Sum"})
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRoles:
+    """Which nodes are quantized (with the facts of their op), and which stay float and why."""
+
+    facts: dict[ir.Node, OpFacts]
+    islands: tuple[Island, ...]
+
+
+def assign_roles(
+    nodes: list[ir.Node], activations: frozenset[ir.Value], rules: TargetRules
+) -> NodeRoles:
+    """Decide for every node on data whether it is quantized; other nodes are left out."""
+    facts: dict[ir.Node, OpFacts] = {}
+    islands: list[Island] = []
+    for node in nodes:
+        if not _on_data(node, activations):
+            continue
+        found = load_ops().get(node.op_type) if node.domain == "" else None
+        reason = _island_reason(node, found, activations, rules)
+        if found is None or reason:
+            islands.append(Island(node.name or "", node.op_type, reason))
+        else:
+            facts[node] = found
+    return NodeRoles(facts, tuple(islands))
+
+
+def data_inputs(node: ir.Node, facts: OpFacts) -> list[tuple[int, ir.Value]]:
+    """Return (position, value) of the inputs that carry activations or element-wise constants.
+
+    The weight counts too where it is computed instead of constant.
+    """
+    positions = range(len(node.inputs)) if facts.data is None else facts.data
+    found = [(i, node.inputs[i]) for i in positions if i < len(node.inputs)]
+    weight = facts.weight_input
+    if weight is not None and not is_constant(node.inputs[weight]):
+        found.append((weight, node.inputs[weight]))
+    return [(i, v) for i, v in found if v is not None and v.dtype == ir.DataType.FLOAT]
+
+
+def _on_data(node: ir.Node, activations: frozenset[ir.Value]) -> bool:
+    return any(v in activations for v in node.inputs if v) and any(
+        v in activations or v.dtype != ir.DataType.FLOAT for v in node.outputs
+    )
+
+
+def _island_reason(
+    node: ir.Node, facts: OpFacts | None, activations: frozenset[ir.Value], rules: TargetRules
+) -> str:
+    if facts is None:
+        return "no placement rule for this op"
+    if node.op_type in rules.float_ops:
+        return f"the target '{rules.name}' computes this op in float"
+    if not any(v in activations for v in node.outputs):
+        return "its output is no activation"
+    if facts.weight_input is not None and len(node.inputs) <= facts.weight_input:
+        return "it has no weight"
+    for _, value in data_inputs(node, facts):
+        if not is_constant(value) and value not in activations:
+            return f"'{value.name}' is mask or index arithmetic, which stays float"
+        if node.op_type in _MASKING and _is_mask(value):
+            return f"the constant '{value.name}' holds mask values of {MASK_MAGNITUDE:g} or more"
+    return ""
+
+
+def _is_mask(value: ir.Value) -> bool:
+    if not is_float_constant(value) or value.const_value is None:
+        return False
+    array = value.const_value.numpy()
+    return bool(array.size and np.max(np.abs(array)) >= MASK_MAGNITUDE)

@@ -1,0 +1,84 @@
+"""What is quantized, decided before any value has been seen: frozen, printable, graph untouched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["ActivationSite", "ConstantSite", "Island", "Placement", "WeightSite"]
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationSite:
+    """A computed tensor that gets a Q/DQ pair.
+
+    ``owner`` is the tensor whose statistics give the encoding (itself, or the one it is tied to);
+    ``fixed`` is (scale, zero point) where the op's range is known; ``rule`` says why it is here.
+    """
+
+    tensor: str
+    owner: str
+    rule: str
+    fixed: tuple[float, int] | None = None
+    symmetric: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WeightSite:
+    """A constant parameter of a compute op; ``axis`` is its channel axis (None: per tensor).
+
+    ``uses`` are (node name, input position); ``consumers`` tell, for each use, the activation that
+    multiplies it, the constant bias added to it, and the tensor quantized after it (None: none).
+    """
+
+    tensor: str
+    axis: int | None
+    rule: str
+    uses: tuple[tuple[str, int], ...]
+    consumers: tuple[WeightConsumer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WeightConsumer:
+    """Where a weight is used: what the overflow guards and the importance weights need."""
+
+    node: str
+    op_type: str
+    input_tensor: str
+    bias: str | None
+    output_tensor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConstantSite:
+    """A constant operand that meets activations element by element, and is quantized like them."""
+
+    tensor: str
+    rule: str
+    uses: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Island:
+    """A node on data that stays float, and why."""
+
+    node: str
+    op_type: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """All sites of a graph for one quantize target."""
+
+    target: str
+    activations: tuple[ActivationSite, ...]
+    weights: tuple[WeightSite, ...]
+    constants: tuple[ConstantSite, ...]
+    islands: tuple[Island, ...] = ()
+    fused: tuple[tuple[str, ...], ...] = field(default=())
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """Tensors whose statistics must be collected, in graph order."""
+        free = (site.owner for site in self.activations if site.fixed is None)
+        return tuple(dict.fromkeys(free))

@@ -1,0 +1,203 @@
+"""From placement and statistics to the plan."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from qdq.base.errors import InternalError
+from qdq.quantize.calibrate import CalibrationRequest, Statistics
+from qdq.quantize.encoding import Encoding, FloatArray, asymmetric_encoding, symmetric_encoding
+from qdq.quantize.encoding import weight_encoding
+from qdq.quantize.guards import ScaleLimits, enlarge_scales, minimum_scales
+from qdq.quantize.histogram import Histogram
+from qdq.quantize.placement import ConstantSite, Island, Placement, WeightConsumer, WeightSite
+from qdq.quantize.plan import (
+    PlannedActivation,
+    PlannedConstant,
+    PlannedWeight,
+    QuantizationPlan,
+)
+from qdq.quantize.ranges import ChosenRange, choose_range
+from qdq.quantize.settings import Settings
+from qdq.quantize.weights import importance_rows, min_max_scales, mse_scales, rows_by_channel
+
+__all__ = ["make_plan", "statistics_request"]
+
+# 16-bit activations are symmetric: stored uint16 with zero point 32768, they equal int16 with
+# zero point 0, the only form that TFLite has.
+_SYMMETRIC_BITS = 16
+
+
+def statistics_request(
+    model: ir.Model, placement: Placement, settings: Settings
+) -> CalibrationRequest:
+    """Return what must be observed to plan ``placement``."""
+    computed = {value.name for value in model.graph.inputs}
+    computed.update(value.name for node in model.graph for value in node.outputs)
+    owners = tuple(owner for owner in placement.owners if owner in computed)
+    if settings.range_scheme == "min_max":
+        return CalibrationRequest(extremes=owners, moments=_moment_axes(model, placement))
+    return CalibrationRequest(histograms=owners, moments=_moment_axes(model, placement))
+
+
+def make_plan(
+    model: ir.Model, placement: Placement, statistics: Statistics, settings: Settings
+) -> QuantizationPlan:
+    """Choose every encoding of ``placement``."""
+    constants = tuple(_plan_constant(model, site, settings) for site in placement.constants)
+    chosen = _owner_encodings(placement, statistics, settings)
+    for constant in constants:
+        chosen.setdefault(
+            constant.site.tensor, (ChosenRange(constant.encoding, "min_max", 0.0), "constant")
+        )
+    activations = tuple(
+        PlannedActivation(
+            site=site,
+            encoding=chosen[site.owner][0].encoding,
+            scheme=chosen[site.owner][1],
+            observed=_observed(statistics.histograms.get(site.owner)),
+            saturated=chosen[site.owner][0].saturated,
+        )
+        for site in placement.activations
+        if site.owner in chosen
+    )
+    by_tensor = {planned.site.tensor: planned.encoding for planned in activations}
+    weights = tuple(
+        _plan_weight(model, site, by_tensor, statistics, settings)
+        for site in placement.weights
+        if all(consumer.input_tensor in by_tensor for consumer in site.consumers)
+    )
+    return QuantizationPlan(
+        target=placement.target,
+        activations=activations,
+        weights=weights,
+        constants=constants,
+        islands=(*placement.islands, *_dropped(model, placement, chosen, statistics)),
+    )
+
+
+def _owner_encodings(
+    placement: Placement, statistics: Statistics, settings: Settings
+) -> dict[str, tuple[ChosenRange, str]]:
+    chosen: dict[str, tuple[ChosenRange, str]] = {}
+    for site in placement.activations:
+        if site.owner in chosen or site.owner in statistics.unbounded:
+            continue
+        bits = settings.activation_bits
+        if site.fixed is not None:
+            scale, zero_point = site.fixed
+            encoding = Encoding((scale,), (zero_point,), bits, signed=False)
+            chosen[site.owner] = ChosenRange(encoding, "min_max", 0.0), "fixed"
+        elif (histogram := statistics.histograms.get(site.owner)) is not None:
+            symmetric = site.symmetric or bits >= _SYMMETRIC_BITS
+            found = choose_range(
+                histogram, bits=bits, symmetric=symmetric, scheme=settings.range_scheme
+            )
+            chosen[site.owner] = found, found.scheme
+    return chosen
+
+
+def _dropped(
+    model: ir.Model,
+    placement: Placement,
+    chosen: dict[str, tuple[ChosenRange, str]],
+    statistics: Statistics,
+) -> list[Island]:
+    producers = {v.name: node for node in model.graph for v in node.outputs}
+    dropped = []
+    for site in placement.activations:
+        node = producers.get(site.tensor)
+        if site.owner not in chosen and node is not None:
+            infinite = site.owner in statistics.unbounded
+            reason = "its values are infinite" if infinite else "it had no values in calibration"
+            dropped.append(Island(node.name or "", node.op_type, f"'{site.tensor}': {reason}"))
+    return dropped
+
+
+def _observed(histogram: Histogram | None) -> tuple[float, float] | None:
+    return None if histogram is None else (histogram.minimum, histogram.maximum)
+
+
+def _plan_constant(model: ir.Model, site: ConstantSite, settings: Settings) -> PlannedConstant:
+    values = _initializer(model, site.tensor)
+    low, high = float(values.min(initial=0.0)), float(values.max(initial=0.0))
+    bits = settings.activation_bits
+    if bits >= _SYMMETRIC_BITS:
+        return PlannedConstant(site, symmetric_encoding(max(-low, high), bits=bits))
+    return PlannedConstant(site, asymmetric_encoding(low, high, bits=bits))
+
+
+def _plan_weight(
+    model: ir.Model,
+    site: WeightSite,
+    activations: dict[str, Encoding],
+    statistics: Statistics,
+    settings: Settings,
+) -> PlannedWeight:
+    weight = _initializer(model, site.tensor)
+    rows = rows_by_channel(weight, site.axis)
+    bits = settings.weight_bits
+    if settings.range_scheme_requested == "min_max":
+        scales, scheme = min_max_scales(rows, bits=bits), "min_max"
+    else:
+        importance = _importance(model, site, weight, statistics)
+        scales, scheme = mse_scales(rows, importance, bits=bits), "mse_minimizer"
+    needed = np.zeros(len(rows))
+    for consumer in site.consumers:
+        limits = ScaleLimits(
+            input=activations[consumer.input_tensor],
+            output=activations.get(consumer.output_tensor or ""),
+            bias=_bias(model, consumer),
+        )
+        smallest = minimum_scales(limits, len(rows) if site.axis is not None else 1)
+        needed = np.maximum(needed, smallest if site.axis is not None else smallest.max())
+    scales, enlarged = enlarge_scales(scales, needed)
+    encoding = weight_encoding(scales, bits=bits, axis=site.axis)
+    return PlannedWeight(site, encoding, scheme, enlarged)
+
+
+def _bias(model: ir.Model, consumer: WeightConsumer) -> np.ndarray | None:  # type: ignore[type-arg]
+    if consumer.bias is None:
+        return None
+    return _initializer(model, consumer.bias).astype(np.float64).reshape(-1)
+
+
+def _importance(
+    model: ir.Model, site: WeightSite, weight: FloatArray, statistics: Statistics
+) -> FloatArray | None:
+    if len(site.consumers) != 1 or site.axis is None:
+        return None
+    consumer = site.consumers[0]
+    moments = statistics.second_moments.get(consumer.input_tensor)
+    if moments is None:
+        return None
+    node = next(n for n in model.graph if n.name == consumer.node)
+    groups = int(node.attributes.get_int("group", 1) or 1)
+    return importance_rows(moments, weight.shape, consumer.op_type, groups)
+
+
+def _moment_axes(model: ir.Model, placement: Placement) -> dict[str, int]:
+    """Return the channel axis of each tensor whose second moments weigh a weight's errors."""
+    nodes = {node.name: node for node in model.graph}
+    axes: dict[str, int] = {}
+    for site in placement.weights:
+        if len(site.consumers) != 1 or site.axis is None:
+            continue
+        consumer = site.consumers[0]
+        shape = model.graph.initializers[site.tensor].shape
+        if shape is None or (consumer.op_type == "Conv" and shape[1] == 1):
+            continue
+        if consumer.op_type == "Gemm" and nodes[consumer.node].attributes.get_int("transA", 0):
+            continue
+        axes[consumer.input_tensor] = 1 if consumer.op_type.startswith("Conv") else -1
+    return axes
+
+
+def _initializer(model: ir.Model, name: str) -> FloatArray:
+    value = model.graph.initializers[name]
+    if value.const_value is None:
+        raise InternalError(f"Initializer '{name}' has no value")
+    return np.asarray(value.const_value.numpy(), np.float32)
+
+

@@ -1,0 +1,59 @@
+"""What a quantize request asks for, resolved and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from qdq.base.options import Options
+from qdq.base.precision import check_precision
+
+__all__ = ["RangeScheme", "Settings", "resolve_settings"]
+
+RangeScheme = Literal["min_max", "mse_minimizer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Resolved settings of one quantization; ``precision`` is the short name, e.g. ``w8a16``."""
+
+    precision: str
+    weight_bits: int
+    activation_bits: int
+    range_scheme: RangeScheme
+    range_scheme_requested: str
+    target: str
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the JSON form."""
+        return {
+            "precision": self.precision,
+            "weight_bits": self.weight_bits,
+            "activation_bits": self.activation_bits,
+            "range_scheme": self.range_scheme,
+            "range_scheme_requested": self.range_scheme_requested,
+            "quantize_target": self.target,
+        }
+
+
+def resolve_settings(*, weights: str, activations: str, options: Options) -> Settings:
+    """Return the settings; raise PrecisionError for a precision this version lacks.
+
+    ``auto`` minimises the squared error at 8 bits and takes min-max at 16, where rounding is so
+    fine that any clipping costs more than it gains; the public service documents the same choice.
+    """
+    precision = check_precision(weights, activations)
+    requested = str(options.get("range_scheme"))
+    scheme: RangeScheme
+    if requested == "auto":
+        scheme = "mse_minimizer" if precision.activation_bits <= 8 else "min_max"
+    else:
+        scheme = "min_max" if requested == "min_max" else "mse_minimizer"
+    return Settings(
+        precision=precision.name,
+        weight_bits=precision.weight_bits,
+        activation_bits=precision.activation_bits,
+        range_scheme=scheme,
+        range_scheme_requested=requested,
+        target=str(options.get("quantize_target")),
+    )
