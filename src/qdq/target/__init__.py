@@ -1,1 +1,1 @@
-"""."""
+"""Compile checked graphs for target runtimes."""
