@@ -1,1 +1,1 @@
-"""."""
+"""Models as graphs: load, check, simplify and save ONNX."""

@@ -1,1 +1,21 @@
-"""."""
+"""The library: each function takes and gives files, or objects in memory, and one result object."""
+
+from qdq.library._compare import compare
+from qdq.library._compile import CompileResult, compile
+from qdq.library._inspect import Inspection, inspect
+from qdq.library._profile import profile
+from qdq.library._quantize import QuantizeResult, quantize
+from qdq.library._run import RunResult, run
+
+__all__ = [
+    "CompileResult",
+    "Inspection",
+    "QuantizeResult",
+    "RunResult",
+    "compare",
+    "compile",
+    "inspect",
+    "profile",
+    "quantize",
+    "run",
+]

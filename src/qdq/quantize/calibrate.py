@@ -69,7 +69,8 @@ def collect_statistics(
     inputs = {value.name for value in model.graph.inputs}
     fetched = [name for name in request.tensors if name not in inputs]
     given = [name for name in request.tensors if name in inputs]
-    with open_session(model, outputs=fetched) as session:
+    # One thread: sums have one order, and the other cores are left to the histograms.
+    with open_session(model, outputs=fetched, threads=1, spin=False) as session:
 
         def run(index: int) -> dict[str, Array]:
             sample = samples[index]

@@ -70,7 +70,7 @@ class Histogram:
         self.minimum = min(self.minimum, low)
         self.maximum = max(self.maximum, high)
         self.count += flat.size
-        self.zeros += flat.size - int(np.count_nonzero(flat))
+        self.zeros += int(np.count_nonzero(flat == 0))
         self._fit_grid()
         self._count(flat)
 

@@ -106,8 +106,8 @@ def measure_outputs(
     streams: dict[str, MetricsStream] = {}
     progress.step("report", len(order))
     with (
-        open_session(reference, optimize=False) as expected,
-        open_session(quantized, optimize=False) as actual,
+        open_session(reference, optimize=False, spin=False) as expected,
+        open_session(quantized, optimize=False, spin=False) as actual,
     ):
         names = [output.name for output in actual.outputs]
         for index in order:

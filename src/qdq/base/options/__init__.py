@@ -1,1 +1,16 @@
-"""."""
+"""Option strings: one grammar for compile, quantize, profile, inference and link jobs."""
+
+from qdq.base.options._parse import parse_options
+from qdq.base.options._result import Options, OptionValue
+from qdq.base.options._table import JobKind, OptionSpec, OptionTable, load_table, option_table
+
+__all__ = [
+    "JobKind",
+    "OptionSpec",
+    "OptionTable",
+    "OptionValue",
+    "Options",
+    "load_table",
+    "option_table",
+    "parse_options",
+]

@@ -1,0 +1,10 @@
+"""``python -m qdq`` is the command ``qdq``."""
+
+from __future__ import annotations
+
+import sys
+
+from qdq.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""Read the text of a value by its kind, and write it back in one canonical way."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import TypeAlias
+
+from qdq.base.errors import OptionError
+from qdq.base.options._table import OptionSpec, ValueKind
+
+__all__ = ["OptionValue", "Pairs", "merge_pairs", "read_value", "write_value"]
+
+Pairs: TypeAlias = tuple[tuple[str, str], ...]
+OptionValue: TypeAlias = bool | int | float | str | tuple[str, ...] | Pairs
+
+_INT = re.compile(r"[+-]?[0-9]{1,18}")
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*")
+_BOOLS = {"true": True, "false": False}
+
+
+def read_value(spec: OptionSpec, text: str | None) -> OptionValue:
+    """Return the typed value of one occurrence; OptionError names the option and legal values."""
+    if text is None:
+        if spec.kind is ValueKind.FLAG:
+            return True
+        raise OptionError(f"Option {spec.flag} needs a value", remedy=_legal(spec))
+    return _READERS[spec.kind](spec, text)
+
+
+def write_value(spec: OptionSpec, value: OptionValue) -> str | None:
+    """Return the text of ``value``, or None for a flag that is set."""
+    if spec.kind is ValueKind.FLAG:
+        return None if value else "false"
+    if spec.kind is ValueKind.FLOAT:
+        return repr(value)
+    if isinstance(value, tuple):
+        separator = ";" if spec.kind is ValueKind.PAIRS else ","
+        return separator.join(it if isinstance(it, str) else "=".join(it) for it in value)
+    return str(value)
+
+
+def merge_pairs(spec: OptionSpec, first: OptionValue, second: OptionValue) -> Pairs:
+    """Unite two occurrences of a key=value option; raise OptionError where a key contradicts."""
+    assert isinstance(first, tuple) and isinstance(second, tuple)
+    merged: dict[str, str] = {}
+    for key, value in (*first, *second):
+        if merged.setdefault(key, value) != value:
+            raise OptionError(
+                f"Option {spec.flag} gives '{key}' twice: '{merged[key]}' and '{value}'",
+                remedy="Keep one of them",
+            )
+    return tuple(merged.items())
+
+
+def _flag(spec: OptionSpec, text: str) -> bool:
+    try:
+        return _BOOLS[text.lower()]
+    except KeyError:
+        raise _wrong(spec, text) from None
+
+
+def _choice(spec: OptionSpec, text: str) -> str:
+    reasons = dict(spec.refused_choices)
+    if text in reasons:
+        raise OptionError(f"{spec.flag} {text}: {reasons[text]}", remedy=_legal(spec))
+    if spec.choices and text not in spec.choices:
+        raise _wrong(spec, text)
+    return text
+
+
+def _int(spec: OptionSpec, text: str) -> int:
+    if not _INT.fullmatch(text):
+        raise _wrong(spec, text)
+    return int(_bounded(spec, int(text), text))
+
+
+def _float(spec: OptionSpec, text: str) -> float:
+    try:
+        value = float(text) if text.isascii() and "_" not in text else math.nan
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise _wrong(spec, text)
+    return _bounded(spec, value, text) + 0.0
+
+
+def _bounded(spec: OptionSpec, value: float, text: str) -> float:
+    low = spec.minimum is not None and value < spec.minimum
+    high = spec.maximum is not None and value > spec.maximum
+    if low or high:
+        raise _wrong(spec, text)
+    return value
+
+
+def _list(spec: OptionSpec, text: str) -> tuple[str, ...]:
+    items = tuple(item.strip() for item in text.split(","))
+    if not all(items):
+        raise OptionError(f"Option {spec.flag} has an empty item: '{text}'", remedy=_legal(spec))
+    if any(item.startswith("--") for item in items):
+        raise OptionError(f"An item of option {spec.flag} begins with '--': '{text}'")
+    for item in items:
+        _choice(spec, item)
+    if len(set(items)) < len(items):
+        raise OptionError(f"Option {spec.flag} names an item twice: '{text}'", remedy=_legal(spec))
+    alone = spec.exclusive_choices.intersection(items)
+    if alone and len(items) > 1:
+        raise OptionError(
+            f"Option {spec.flag}: '{min(alone)}' contradicts the other items of '{text}'",
+            remedy=f"Give '{min(alone)}' alone or leave it out",
+        )
+    return items
+
+
+def _pairs(spec: OptionSpec, text: str) -> Pairs:
+    pairs: Pairs = ()
+    for item in text.removesuffix(";").split(";"):
+        key, equals, value = (part.strip() for part in item.partition("="))
+        if not (equals and value and _KEY.fullmatch(key)):
+            raise OptionError(f"Option {spec.flag}: '{item}' is not key=value", remedy=_legal(spec))
+        pairs = merge_pairs(spec, pairs, ((key, value),))
+    return pairs
+
+
+_READERS: dict[ValueKind, Callable[[OptionSpec, str], OptionValue]] = {
+    ValueKind.FLAG: _flag,
+    ValueKind.CHOICE: _choice,
+    ValueKind.TEXT: lambda _, text: text,
+    ValueKind.INT: _int,
+    ValueKind.FLOAT: _float,
+    ValueKind.LIST: _list,
+    ValueKind.PAIRS: _pairs,
+}
+
+
+def _wrong(spec: OptionSpec, text: str) -> OptionError:
+    return OptionError(f"Option {spec.flag} cannot be '{text}'", remedy=_legal(spec))
+
+
+def _legal(spec: OptionSpec) -> str:
+    match spec.kind:
+        case ValueKind.FLAG:
+            return f"Write {spec.flag} alone, or with true or false"
+        case ValueKind.CHOICE:
+            return f"Use one of {', '.join(spec.choices)}"
+        case ValueKind.INT | ValueKind.FLOAT:
+            return f"Give {_range(spec)}"
+        case ValueKind.LIST:
+            of = f" of {', '.join(spec.choices)}" if spec.choices else ""
+            return f"Give items{of}, separated by commas"
+        case ValueKind.PAIRS:
+            return f"Write {spec.flag} key=value;key=value"
+        case ValueKind.TEXT:
+            return f"Write {spec.flag} TEXT"
+
+
+def _range(spec: OptionSpec) -> str:
+    number = "a whole number" if spec.kind is ValueKind.INT else "a number"
+    if spec.minimum is not None and spec.maximum is not None:
+        return f"{number} from {spec.minimum:g} to {spec.maximum:.0f}"
+    if spec.minimum is not None:
+        return f"{number} of at least {spec.minimum:g}"
+    return number

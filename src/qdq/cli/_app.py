@@ -1,0 +1,257 @@
+"""The command line: names, arguments and help.  What a command does is in qdq.library."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qdq.cli._exits import FAILED, USAGE, CommandGroup
+from qdq.cli._output import print_json, print_report
+from qdq.cli._progress import show_progress
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="qdq",
+    cls=CommandGroup,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Quantize, compile, run, profile and compare neural networks for edge devices.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.",
+)
+
+_DATA = "an .h5 in the client's layout, an .npz (samples on axis 0), or a folder of .npy"
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="The model, as ONNX.")]
+AnyModel = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="The model: ONNX, TorchScript (.pt) or .pt2.")
+]
+Inputs = Annotated[Path, typer.Option("--inputs", metavar="DATA", help=f"Samples: {_DATA}.")]
+OnnxOutput = Annotated[
+    Path, typer.Option("--output", "-o", metavar="OUT.onnx", help="Where to write the model.")
+]
+Report = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="FILE", help="Also write the report, as JSON, to this file."),
+]
+JobOptions = Annotated[
+    str,
+    typer.Option("--options", metavar="TEXT", help="Job options, such as '--name value'."),
+]
+Threads = Annotated[
+    int, typer.Option("--threads", min=0, metavar="N", help="Threads; 0 takes all cores.")
+]
+
+
+def main() -> None:
+    """Run the command that the shell asked for, and exit."""
+    app(prog_name="qdq")
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="QDQ_DEBUG", help="Print a traceback on errors.")
+    ] = False,
+) -> None:
+    """Print the version, or the help where no command is given."""
+    del debug  # CommandGroup reads it from the words, as it must know before they are parsed.
+    if version:
+        from qdq.base.version import __version__
+
+        print(f"qdq {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help(), file=sys.stderr)
+        raise typer.Exit(USAGE)
+
+
+@app.command()
+def quantize(
+    model: Model,
+    *,
+    calibration: Annotated[
+        Path, typer.Option("--calibration", metavar="DATA", help=f"Samples: {_DATA}.")
+    ],
+    output: OnnxOutput,
+    weights: Annotated[str, typer.Option("--weights", help="Dtype of weights.")] = "int8",
+    activations: Annotated[
+        str, typer.Option("--activations", help="Dtype of activations: int8 or int16.")
+    ] = "int8",
+    options: JobOptions = "",
+    report: Report = None,
+    as_json: Json = False,
+) -> None:
+    """Quantize a float ONNX model; the result holds Q/DQ pairs."""
+    from qdq import library
+    from qdq.cli import _tables
+
+    with show_progress(as_json=as_json) as progress:
+        result = library.quantize(
+            model,
+            calibration,
+            output,
+            weights=weights,
+            activations=activations,
+            options=options,
+            report=report,
+            progress=progress,
+        )
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        print_report(_tables.quantized(result))
+
+
+@app.command()
+def compile(
+    model: AnyModel,
+    *,
+    output: OnnxOutput,
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="NAME", help="The device to compile for.")
+    ] = None,
+    input_spec: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input-spec",
+            metavar="NAME:1x3x224x224[:float32]",
+            help="Name, shape and dtype of an input; once per input, in order.",
+        ),
+    ] = None,
+    options: JobOptions = "",
+    as_json: Json = False,
+) -> None:
+    """Compile a model for a target runtime."""
+    from qdq import library
+    from qdq.cli import _tables
+
+    with show_progress(as_json=as_json) as progress:
+        result = library.compile(
+            model,
+            output,
+            input_specs=input_spec or None,
+            device=device,
+            options=options,
+            progress=progress,
+        )
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        print_report(_tables.compiled(result))
+
+
+@app.command()
+def run(
+    model: Model,
+    *,
+    inputs: Inputs,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="OUT.npz", help="Where to write; .npz or .h5."),
+    ],
+    threads: Threads = 0,
+    as_json: Json = False,
+) -> None:
+    """Run a model on samples and write its outputs."""
+    from qdq import library
+    from qdq.cli import _tables
+
+    with show_progress(as_json=as_json) as progress:
+        result = library.run(model, inputs, output, threads=threads, progress=progress)
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        print_report(_tables.ran(result))
+
+
+@app.command()
+def profile(
+    model: Model,
+    *,
+    iterations: Annotated[
+        int | None,
+        typer.Option("--iterations", min=1, metavar="N", help="Warm runs to measure; 100."),
+    ] = None,
+    threads: Threads = 0,
+    inputs: Annotated[
+        Path | None,
+        typer.Option("--inputs", metavar="DATA", help=f"Samples: {_DATA}; else random ones."),
+    ] = None,
+    options: JobOptions = "",
+    as_json: Json = False,
+) -> None:
+    """Measure times and memory of a model on this machine."""
+    from qdq import library
+    from qdq.cli import _tables_runtime
+
+    with show_progress(as_json=as_json) as progress:
+        result = library.profile(
+            model,
+            iterations=iterations,
+            threads=threads,
+            inputs=inputs,
+            options=options,
+            progress=progress,
+        )
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        print_report(_tables_runtime.profiled(result))
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="The reference model, as ONNX.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="The model to judge, as ONNX.")],
+    *,
+    inputs: Inputs,
+    report: Report = None,
+    as_json: Json = False,
+) -> None:
+    """Compare the outputs of two models, and their inner tensors."""
+    from qdq import library
+    from qdq.cli import _tables_runtime
+
+    with show_progress(as_json=as_json) as progress:
+        result = library.compare(a, b, inputs, report=report, progress=progress)
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        print_report(_tables_runtime.compared(result, report))
+
+
+@app.command()
+def inspect(model: Model, *, as_json: Json = False) -> None:
+    """Tell what a model is, without running it."""
+    from qdq import library
+    from qdq.cli import _tables
+
+    result = library.inspect(model)
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        print_report(_tables.inspected(result))
+
+
+@app.command()
+def doctor(*, as_json: Json = False) -> None:
+    """Check whether this machine has what qdq needs."""
+    from qdq.cli._doctor import examine
+
+    found = examine()
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        from qdq.cli._tables_doctor import examined
+
+        print_report(examined(found))
+    if not found.ok:
+        raise typer.Exit(FAILED)

@@ -1,0 +1,135 @@
+"""What ``qdq doctor`` looks at: this machine, and what qdq needs on it."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib import metadata, resources
+from typing import Any
+
+from qdq.base.machine import Machine, describe_machine
+from qdq.base.version import __version__
+
+__all__ = ["Check", "Examination", "examine"]
+
+_LOWEST_PYTHON = (3, 11)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at; a ``required`` one that is not ``ok`` breaks qdq."""
+
+    name: str
+    ok: bool
+    required: bool
+    found: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """All checks, and facts about the machine."""
+
+    version: str
+    python: str
+    machine: Machine
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything required is there."""
+        return all(check.ok for check in self.checks if check.required)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "ok": self.ok,
+            "qdq": self.version,
+            "python": self.python,
+            "machine": self.machine.to_dict(),
+            "checks": [
+                {name: getattr(check, name) for name in Check.__slots__} for check in self.checks
+            ],
+        }
+
+
+def examine() -> Examination:
+    """Look at Python, packages, temporary folder and sandbox."""
+    return Examination(
+        version=__version__,
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        machine=describe_machine(),
+        checks=(_python(), *_packages(), _temporary_folder(), _sandbox()),
+    )
+
+
+def _python() -> Check:
+    lowest = ".".join(map(str, _LOWEST_PYTHON))
+    return Check(
+        "python",
+        ok=sys.version_info >= _LOWEST_PYTHON,
+        required=True,
+        found=platform.python_version(),
+        remedy=f"Install Python {lowest} or newer",
+    )
+
+
+def _packages() -> list[Check]:
+    text = resources.files("qdq.base.data").joinpath("packages.json").read_text(encoding="utf-8")
+    return [_package(row) for row in json.loads(text)["packages"]]
+
+
+def _package(row: dict[str, Any]) -> Check:
+    name, minimum, extra = row["name"], row["minimum"], row["extra"]
+    wanted = f"qdq[{extra}]" if extra else f"{name}>={minimum}"
+    try:
+        version: str | None = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        version = None
+    return Check(
+        name,
+        ok=version is not None and _numbers(version) >= _numbers(minimum),
+        required=extra is None,
+        found=f"{version or 'absent'} (at least {minimum}; {row['purpose']})",
+        remedy=f"pip install '{wanted}'",
+    )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    release = re.match(r"[0-9]+(\.[0-9]+)*", version)
+    numbers = [int(part) for part in release[0].split(".")] if release else []
+    return (*numbers, *(0,) * (4 - len(numbers)))
+
+
+def _temporary_folder() -> Check:
+    folder = tempfile.gettempdir()
+    try:
+        with tempfile.NamedTemporaryFile(prefix="qdq-doctor-") as file:
+            file.write(b"qdq")
+            file.flush()
+        ok = True
+    except OSError:
+        ok = False
+    return Check(
+        "temporary folder",
+        ok=ok,
+        required=True,
+        found=f"{folder} ({'writable' if ok else 'not writable'})",
+        remedy="Set TMPDIR to a folder with free space that you may write to",
+    )
+
+
+def _sandbox() -> Check:
+    path = shutil.which("bwrap")
+    return Check(
+        "bubblewrap",
+        ok=path is not None,
+        required=False,
+        found=f"{path or 'absent'} (not needed by library and command)",
+        remedy="Install bubblewrap before serving models of others",
+    )

@@ -1,0 +1,104 @@
+"""The optimisation pipeline: simplify a graph, keep its interface and every encoding."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable
+
+import onnx_ir as ir
+
+from qdq.base.errors import InternalError, OptionError
+from qdq.graph.diff import Encoding, live_encodings
+from qdq.graph.passes import PIPELINE, GraphPass, Note, PassOutcome
+
+__all__ = ["OptimizeResult", "optimize"]
+
+# Each round lets one pass profit from another; real models settle in two or three.
+MAX_ROUNDS = 10
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class OptimizeResult:
+    """The model (the same object), whether it changed, and what was done or left, and why."""
+
+    model: ir.Model
+    modified: bool
+    notes: tuple[Note, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Promise:
+    """What no pass may change: names and dtypes of the interface, encodings that matter."""
+
+    names: tuple[str | None, ...]
+    dtypes: tuple[ir.DataType | None, ...]
+    encodings: Counter[Encoding]
+
+    def is_kept_by(self, after: _Promise) -> bool:
+        """Compare with the state after; what was not yet known before may be anything."""
+        same_dtypes = all(a in (None, b) for a, b in zip(self.dtypes, after.dtypes, strict=False))
+        known = Counter({e: n for e, n in self.encodings.items() if e.is_constant})
+        same_count = self.encodings.total() == after.encodings.total()
+        return self.names == after.names and same_dtypes and same_count and known <= after.encodings
+
+
+def optimize(
+    model: ir.Model, *, skip: Iterable[str] = (), passes: tuple[GraphPass, ...] = PIPELINE
+) -> OptimizeResult:
+    """Run ``passes`` on ``model`` in place until nothing changes, without those named in ``skip``.
+
+    Inputs and outputs keep names, order and dtypes, and every Q/DQ that an output depends on
+    keeps its encoding bit for bit.  Running it again changes nothing.  Raises OptionError for an
+    unknown name in ``skip`` and InternalError when a promise is broken.
+    """
+    chosen = _without(passes, tuple(skip))
+    promise = _promise(model)
+    changes: list[Note] = []
+    modified = False
+    for _ in range(MAX_ROUNDS):
+        notes, round_modified = _run_once(model, chosen)
+        changes.extend(note for note in notes if note.applied)
+        if not round_modified:
+            break
+        modified = True
+    if not promise.is_kept_by(_promise(model)):
+        raise InternalError("Optimisation changed the model's interface or its encodings")
+    # Reasons for leaving a node hold for the last round only.
+    kept = [note for note in notes if not note.applied]
+    return OptimizeResult(model, modified, tuple(dict.fromkeys([*changes, *kept])))
+
+
+def _run_once(model: ir.Model, passes: tuple[GraphPass, ...]) -> tuple[list[Note], bool]:
+    notes: list[Note] = []
+    modified = False
+    for graph_pass in passes:
+        try:
+            outcome = graph_pass(model)
+        except (ir.passes.InvariantError, ir.passes.PassError) as error:
+            raise InternalError(f"Pass {graph_pass.name} failed: {error}") from error
+        assert isinstance(outcome, PassOutcome)
+        notes.extend(outcome.notes)
+        modified |= outcome.modified
+    return notes, modified
+
+
+def _without(passes: tuple[GraphPass, ...], skip: tuple[str, ...]) -> tuple[GraphPass, ...]:
+    names = {graph_pass.name for graph_pass in passes}
+    for name in skip:
+        if name not in names:
+            raise OptionError(
+                f"There is no pass '{name}'", remedy=f"The passes are {', '.join(sorted(names))}"
+            )
+    return tuple(graph_pass for graph_pass in passes if graph_pass.name not in skip)
+
+
+def _promise(model: ir.Model) -> _Promise:
+    graph = model.graph
+    interface = [value for value in graph.inputs if not value.is_initializer()]
+    interface.extend(graph.outputs)
+    return _Promise(
+        tuple(value.name for value in interface),
+        tuple(value.dtype for value in interface),
+        live_encodings(model),
+    )

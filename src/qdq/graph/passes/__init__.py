@@ -1,0 +1,41 @@
+"""The passes, in the order in which ``optimize`` runs them."""
+
+from __future__ import annotations
+
+from qdq.graph.passes.base import GraphPass, Note, NoteLog, PassOutcome
+from qdq.graph.passes.batch_norm import FoldBatchNorm
+from qdq.graph.passes.channel_bias import FoldChannelBias
+from qdq.graph.passes.common_subexpressions import MergeCommonSubexpressions
+from qdq.graph.passes.constants import FoldConstants, LiftConstants
+from qdq.graph.passes.dead_code import RemoveDeadCode
+from qdq.graph.passes.inputs import NormalizeInputs
+from qdq.graph.passes.layout import MergeLayoutOps
+from qdq.graph.passes.no_ops import RemoveNoOps
+from qdq.graph.passes.shape_inference import InferShapes
+
+__all__ = ["PIPELINE", "GraphPass", "Note", "NoteLog", "PassOutcome"]
+
+PIPELINE: tuple[GraphPass, ...] = (
+    # First, as all the others ask "is it constant?": an input with a default is.
+    NormalizeInputs(),
+    # Some exporters keep weights in Constant nodes; every later pass looks at initializers.
+    LiftConstants(),
+    # Folding needs shapes: a Shape node of a known shape is a constant.
+    InferShapes(),
+    # Before the structural passes: they recognise constants, not expressions of constants.
+    FoldConstants(),
+    # Before BatchNorm: an Identity or Dropout between Conv and BatchNorm hides the pair.
+    RemoveNoOps(),
+    # Before BatchNorm: some exporters write the bias of a Conv as an Add between the two.
+    FoldChannelBias(),
+    # Needs constant parameters and direct neighbours, which now exist.
+    FoldBatchNorm(),
+    # What is left of layout chains after no-ops between them are gone.
+    MergeLayoutOps(),
+    # Late: the passes above make more nodes equal.
+    MergeCommonSubexpressions(),
+    # Sweeps what the passes above cut off.
+    RemoveDeadCode(),
+    # The result carries the shapes of all its tensors.
+    InferShapes(),
+)

@@ -1,0 +1,44 @@
+"""Compare two models on the same samples."""
+
+from __future__ import annotations
+
+from qdq.base.progress import NO_PROGRESS, Progress
+from qdq.dataset import open_samples
+from qdq.library._load import read_model
+from qdq.library._report import write_report
+from qdq.library._sources import ModelSource, PathLike, SampleSource, check_output
+from qdq.runtime import Comparison, compare_models
+
+__all__ = ["compare"]
+
+
+def compare(
+    a: ModelSource,
+    b: ModelSource,
+    inputs: SampleSource,
+    *,
+    report: PathLike | None = None,
+    tensors: bool = True,
+    optimize: bool = False,
+    progress: Progress = NO_PROGRESS,
+) -> Comparison:
+    """Run the reference ``a`` and the model ``b`` on ``inputs``, and tell how far ``b`` is off.
+
+    ``report`` is a file to write the comparison to, as JSON.  ``tensors=False`` leaves the inner
+    tensors out; ``optimize`` runs the models with ONNX Runtime's optimisations, as deployment does.
+    Raises SpecError where inputs or outputs cannot be matched, DatasetError, OutputError, and the
+    errors of models that cannot be read or run.
+    """
+    report_file = None if report is None else check_output(report, (a, b, inputs))
+    with open_samples(inputs) as samples:
+        comparison = compare_models(
+            read_model(a),
+            read_model(b),
+            samples,
+            tensors=tensors,
+            optimize=optimize,
+            progress=progress,
+        )
+    if report_file is not None:
+        write_report(report_file, comparison.to_dict())
+    return comparison

@@ -1,0 +1,73 @@
+"""Tell what a model is, without running it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from qdq.library._load import read_model
+from qdq.library._sources import ModelSource
+from qdq.library._summary import (
+    Hazard,
+    Quantization,
+    TensorSummary,
+    count_ops,
+    count_parameters,
+    describe_tensor,
+    find_hazards,
+    find_quantization,
+)
+
+__all__ = ["Inspection", "inspect"]
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What ``inspect`` found; ``parameters`` counts elements of weights and constants."""
+
+    format: str
+    producer: str
+    ir_version: int
+    opset: int | None
+    opsets: dict[str, int]
+    inputs: tuple[TensorSummary, ...]
+    outputs: tuple[TensorSummary, ...]
+    ops: dict[str, int]
+    parameters: int
+    parameter_bytes: int
+    quantization: Quantization
+    hazards: tuple[Hazard, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return asdict(self)
+
+
+def inspect(model: ModelSource) -> Inspection:
+    """Describe an ONNX model (a path or in memory); dynamic dimensions are welcome.
+
+    Raises ModelCorruptError or ModelInvalidError for what cannot be read, and UnsupportedError for
+    a format other than ONNX.
+    """
+    graph_model = read_model(model)
+    graph = graph_model.graph
+    parameters, parameter_bytes = count_parameters(graph_model)
+    opsets = {domain or "ai.onnx": version for domain, version in graph.opset_imports.items()}
+    return Inspection(
+        format="onnx",
+        producer=" ".join(
+            part for part in (graph_model.producer_name, graph_model.producer_version) if part
+        ),
+        ir_version=graph_model.ir_version,
+        opset=opsets.get("ai.onnx"),
+        opsets=opsets,
+        inputs=tuple(
+            describe_tensor(value) for value in graph.inputs if not value.is_initializer()
+        ),
+        outputs=tuple(describe_tensor(value) for value in graph.outputs),
+        ops=count_ops(graph_model),
+        parameters=parameters,
+        parameter_bytes=parameter_bytes,
+        quantization=find_quantization(graph_model),
+        hazards=find_hazards(graph_model),
+    )

@@ -1,0 +1,94 @@
+"""From a float model and calibration data to a quantized model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from qdq.base.options import JobKind, Options, parse_options
+from qdq.base.precision import Precision, check_precision
+from qdq.base.progress import NO_PROGRESS, Progress
+from qdq.dataset import open_samples
+from qdq.graph import save_model
+from qdq.library._load import read_model
+from qdq.library._notices import NoticeKeeper
+from qdq.library._report import write_report
+from qdq.library._sources import ModelSource, PathLike, SampleSource, check_output
+from qdq.quantize import QuantizationReport, quantize_model
+
+__all__ = ["QuantizeResult", "quantize"]
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeResult:
+    """A quantized model in memory, where it was written, and how good it is."""
+
+    model: ir.Model
+    precision: Precision
+    options: Options
+    report: QuantizationReport
+    notices: tuple[str, ...]
+    output: Path | None
+    report_file: Path | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form, without the model."""
+        return {
+            "output": None if self.output is None else str(self.output),
+            "report_file": None if self.report_file is None else str(self.report_file),
+            "precision": self.precision.name,
+            "options": self.options.to_text(),
+            "notices": list(self.notices),
+            "report": self.report.to_dict(),
+        }
+
+
+def quantize(
+    model: ModelSource,
+    calibration: SampleSource,
+    output: PathLike | None = None,
+    *,
+    weights: str = "int8",
+    activations: str = "int8",
+    options: str = "",
+    report: PathLike | None = None,
+    progress: Progress = NO_PROGRESS,
+) -> QuantizeResult:
+    """Quantize a float ONNX model; the result holds Q/DQ pairs and float weights on their grid.
+
+    ``calibration`` is a path to .h5, .npz or a folder of .npy, or a mapping from input names to
+    arrays; ``output`` and ``report`` are files to write.  Raises OptionError or PrecisionError for
+    what was asked, DatasetError for the samples, and the errors of models that cannot be read or
+    are not supported.  On an error nothing is written.
+    """
+    parsed = parse_options(JobKind.QUANTIZE, options)
+    precision = check_precision(weights, activations)
+    given = (model, calibration)
+    target = None if output is None else check_output(output, given, suffixes=(".onnx",))
+    report_file = None if report is None else check_output(report, (*given, output))
+    keeper = NoticeKeeper(progress)
+    with open_samples(calibration) as samples:
+        done = quantize_model(
+            read_model(model),
+            samples,
+            weights=weights,
+            activations=activations,
+            options=parsed,
+            progress=keeper,
+        )
+    if target is not None:
+        save_model(done.model, target)
+    if report_file is not None:
+        write_report(report_file, done.report.to_dict())
+    return QuantizeResult(
+        model=done.model,
+        precision=precision,
+        options=parsed,
+        report=done.report,
+        notices=keeper.notices,
+        output=target,
+        report_file=report_file,
+    )

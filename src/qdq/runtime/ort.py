@@ -1,0 +1,136 @@
+"""ONNX Runtime itself: options, loading, and its words for names, dtypes and shapes.
+
+Apart from ``session`` so that the profiling child, whose memory is measured, imports no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from qdq.base.errors import DatasetError, UnsupportedError
+from qdq.runtime.ort_errors import load_error
+
+__all__ = [
+    "Array",
+    "TensorInfo",
+    "check_sample",
+    "dtype_name",
+    "load_session",
+    "session_options",
+    "tensor_info",
+]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_PROVIDERS = ("CPUExecutionProvider",)
+# Fatal only: failures arrive as exceptions with the whole message, which the log would repeat.
+_LOG_SEVERITY = 4
+_TENSOR = "tensor("
+_DTYPE_OF_ORT = {
+    "float": "float32",
+    "double": "float64",
+    "float16": "float16",
+    "bfloat16": "bfloat16",
+    "bool": "bool",
+    "string": "str",
+    **{f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (4, 8, 16, 32, 64)},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """Name, numpy dtype name and shape (None where a dimension is dynamic) of an input or output.
+
+    ONNX Runtime does not tell a scalar from a tensor of unknown rank; both have the shape ``()``.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+def session_options(*, optimize: bool, threads: int, spin: bool) -> Any:
+    """Return SessionOptions for the CPU; the parameters are those of ``open_session``."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    levels = ort.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.use_deterministic_compute = True
+    options.log_severity_level = _LOG_SEVERITY
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+    return options
+
+
+def load_session(source: str | bytes, options: Any) -> Any:
+    """Return an InferenceSession over a path or bytes; failures are leaves of the error tree."""
+    import onnxruntime as ort
+
+    try:
+        return ort.InferenceSession(source, options, providers=list(_PROVIDERS))
+    except Exception as error:
+        raise load_error(error) from error
+
+
+def check_sample(inputs: Sequence[TensorInfo], sample: Mapping[str, Array]) -> None:
+    """Raise DatasetError unless names, dtypes and shapes of the sample are the inputs'."""
+    names = [info.name for info in inputs]
+    if sample.keys() != set(names):
+        raise DatasetError(
+            f"The sample has {_listing(sample)}, the model takes {_listing(names)}",
+            remedy="Give one array for each input of the model, under its name",
+        )
+    for info in inputs:
+        _check_array(info, sample[info.name])
+
+
+def tensor_info(info: Any) -> TensorInfo:
+    """Return the TensorInfo of an ORT NodeArg; UnsupportedError when it is no plain tensor."""
+    if not str(info.type).startswith(_TENSOR):
+        raise UnsupportedError(
+            f"It has the type '{info.type}', and only tensors can be given or returned",
+            remedy="Export the model with plain tensors as inputs and outputs",
+            tensor=info.name,
+        )
+    shape = tuple(dim if isinstance(dim, int) and dim >= 0 else None for dim in info.shape)
+    return TensorInfo(info.name, dtype_name(str(info.type)), shape)
+
+
+def dtype_name(ort_type: str) -> str:
+    """Return numpy's name for ONNX Runtime's type, or the type itself where there is none."""
+    if not ort_type.startswith(_TENSOR):
+        return ort_type
+    kind = ort_type.removeprefix(_TENSOR).removesuffix(")")
+    return _DTYPE_OF_ORT.get(kind, kind)
+
+
+def _check_array(info: TensorInfo, array: Array) -> None:
+    if info.dtype not in (array.dtype.name, "str"):
+        raise DatasetError(
+            f"The sample is {array.dtype.name}, the model takes {info.dtype}",
+            remedy=f"Convert the samples to {info.dtype}",
+            tensor=info.name,
+        )
+    # The shape () may mean an unknown rank; ONNX Runtime itself checks true scalars.
+    fits = not info.shape or (
+        len(info.shape) == array.ndim
+        and all(want in (None, have) for want, have in zip(info.shape, array.shape, strict=True))
+    )
+    if not fits:
+        shape = "x".join("?" if dim is None else str(dim) for dim in info.shape)
+        raise DatasetError(
+            f"The sample has the shape {'x'.join(map(str, array.shape)) or 'of a scalar'},"
+            f" the model takes {shape}",
+            remedy="Give samples of the model's input shape, batch dimension included",
+            tensor=info.name,
+        )
+
+
+def _listing(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names) or "no inputs"

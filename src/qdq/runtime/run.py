@@ -1,0 +1,52 @@
+"""Run a model over samples: all results at once, or one by one in flat memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+import onnx_ir as ir
+
+from qdq.base.progress import NO_PROGRESS, Progress
+from qdq.dataset import InputLayout, Samples, fit_samples
+from qdq.runtime.session import Array, Session, open_session
+
+__all__ = ["input_layouts", "iter_run", "run_model"]
+
+
+def run_model(
+    model: ir.Model | str | os.PathLike[str],
+    samples: Samples,
+    *,
+    optimize: bool = True,
+    threads: int = 0,
+    outputs: Sequence[str] | None = None,
+    progress: Progress = NO_PROGRESS,
+) -> dict[str, list[Array]]:
+    """Return each output's arrays, one per sample, in the order of the samples.
+
+    The arguments are those of ``open_session``.  Raises DatasetError before anything runs when
+    the samples do not fit the model's inputs.
+    """
+    with open_session(model, optimize=optimize, threads=threads, outputs=outputs) as session:
+        results: dict[str, list[Array]] = {info.name: [] for info in session.outputs}
+        for one in iter_run(session, samples, progress=progress):
+            for name, array in one.items():
+                results[name].append(array)
+    return results
+
+
+def iter_run(
+    session: Session, samples: Samples, *, progress: Progress = NO_PROGRESS
+) -> Iterator[dict[str, Array]]:
+    """Yield the outputs of one sample after the other; nothing is kept."""
+    fit_samples(samples, input_layouts(session))
+    progress.step("run", len(samples))
+    for sample in samples:
+        yield session.run(sample)
+        progress.advance()
+
+
+def input_layouts(session: Session) -> list[InputLayout]:
+    """Return the session's inputs as ``qdq.dataset.fit_samples`` takes them."""
+    return [(info.name, info.dtype, info.shape) for info in session.inputs]

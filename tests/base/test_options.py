@@ -1,0 +1,308 @@
+"""Option strings: grammar, table, refusals, canonical text."""
+
+from __future__ import annotations
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qdq.base.errors import InternalError, OptionError
+from qdq.base.options import (
+    JobKind,
+    Options,
+    OptionSpec,
+    OptionTable,
+    load_table,
+    option_table,
+    parse_options,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+ROWS: list[dict[str, Any]] = [
+    {"name": "flag", "kind": "flag"},
+    {"name": "mode", "kind": "choice", "choices": ["fast", "exact"], "default": "fast"},
+    {"name": "text", "kind": "text", "contradicts": ["names"]},
+    {"name": "count", "kind": "int", "minimum": -10, "maximum": 10, "default": "3"},
+    {"name": "share", "kind": "float", "minimum": -1.0},
+    {"name": "names", "kind": "list", "contradicts": ["text"]},
+    {
+        "name": "units",
+        "kind": "list",
+        "choices": ["all", "cpu", "gpu"],
+        "exclusive_choices": ["all"],
+    },
+    {"name": "pairs", "kind": "pairs", "mergeable": True},
+    {"name": "later", "kind": "flag", "status": "planned"},
+    {"name": "elsewhere", "kind": "flag", "jobs": ["link"]},
+]
+TABLE = load_table(
+    [{"jobs": ["compile"], "status": "supported", "help": "Help.", **row} for row in ROWS]
+)
+SPECS: list[OptionSpec] = list(option_table().specs)
+
+
+def parse(text: str, kind: JobKind = JobKind.COMPILE, table: OptionTable = TABLE) -> Options:
+    return parse_options(kind, text, table=table)
+
+
+def refusal(text: str, kind: JobKind = JobKind.COMPILE, table: OptionTable | None = TABLE) -> str:
+    with pytest.raises(OptionError) as caught:
+        parse_options(kind, text, table=table)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "value"),
+    [
+        ("--flag", "flag", True),
+        ("--flag true", "flag", True),
+        ("--flag=False", "flag", False),
+        ("", "flag", False),
+        ("--mode exact", "mode", "exact"),
+        ("  --mode=exact \t\n", "mode", "exact"),
+        ("", "mode", "fast"),
+        ("--count -5", "count", -5),
+        ("--count=+7", "count", 7),
+        ("", "count", 3),
+        ("--share -0.5", "share", -0.5),
+        ("--share 1e2", "share", 100.0),
+        ("", "share", None),
+        ("--text 'two words'", "text", "two words"),
+        ('--text="it\'s"', "text", "it's"),
+        ("--text a=b=c", "text", "a=b=c"),
+        ("--text=a=b", "text", "a=b"),
+        (r"--text C:\x", "text", r"C:\x"),
+        ("--text #1", "text", "#1"),
+        ("--text -x", "text", "-x"),
+        ("--names a,b", "names", ("a", "b")),
+        ("--names 'a, b'", "names", ("a", "b")),
+        ("--units cpu,gpu", "units", ("cpu", "gpu")),
+        ("--pairs k=v;o=O=3;", "pairs", (("k", "v"), ("o", "O=3"))),
+        ("--pairs a=1 --pairs b=2", "pairs", (("a", "1"), ("b", "2"))),
+        ("--pairs a=1 --flag --pairs a=1", "pairs", (("a", "1"),)),
+    ],
+)
+def test_values(text: str, name: str, value: object) -> None:
+    found = parse(text).get(name)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("--mdoe fast", ["no compile option --mdoe", "--mode?"]),
+        ("--Mode fast", ["no compile option --Mode", "--mode?"]),
+        ("--zzzzzz", ["no compile option --zzzzzz", "Use --flag"]),
+        ("--elsewhere", ["--elsewhere belongs to link jobs"]),
+        ("--later", ["does not support --later"]),
+        ("--later --flag=7", ["does not support --later"]),
+        ("--mode fast --mode fast", ["--mode is given twice"]),
+        ("--pairs a=1 --pairs a=2", ["--pairs", "'a' twice", "'1' and '2'"]),
+        ("--pairs a=1;a=2", ["--pairs", "'a' twice"]),
+        ("--text x --names y", ["--text and --names contradict"]),
+        ("--names y --text x", ["--names and --text contradict"]),
+        ("--units all,cpu", ["--units", "'all' contradicts"]),
+        ("--units cpu,cpu", ["--units names an item twice"]),
+        ("--units tpu", ["--units cannot be 'tpu'", "all, cpu, gpu"]),
+        ("--names a,,b", ["--names has an empty item"]),
+        ("--names 'a, --b'", ["--names begins with '--'"]),
+        ("--mode", ["--mode needs a value", "fast, exact"]),
+        ("--mode=", ["--mode has an empty value"]),
+        ("--mode ''", ["--mode has an empty value"]),
+        ("--mode slow", ["--mode cannot be 'slow'", "fast, exact"]),
+        ("--mode=--flag", ["--mode begins with '--'"]),
+        ("--mode --flag", ["--mode needs a value"]),
+        ("--mode fast exact", ["'exact' follows the value 'fast' of option --mode"]),
+        ("--flag maybe", ["--flag cannot be 'maybe'", "true or false"]),
+        ("--count 1.5", ["--count cannot be '1.5'", "whole number from -10 to 10"]),
+        ("--count 11", ["--count cannot be '11'"]),
+        ("--count \u0661", ["--count cannot be"]),
+        ("--count 1_0", ["--count cannot be '1_0'"]),
+        ("--share nan", ["--share cannot be 'nan'", "at least -1"]),
+        ("--share inf", ["--share cannot be 'inf'"]),
+        ("--share 1e999", ["--share cannot be"]),
+        ("--pairs a", ["--pairs: 'a' is not key=value"]),
+        ("--pairs a=", ["--pairs: 'a=' is not key=value"]),
+        ("--pairs =a", ["--pairs: '=a' is not key=value"]),
+        ("--pairs ;", ["--pairs: '' is not key=value"]),
+        ("mode fast", ["'mode' is not an option"]),
+        ("-m fast", ["'-m' is not an option"]),
+        ("--", ["no option name"]),
+        ("--=3", ["no option name"]),
+        ("--text 'open", ["quote is not closed"]),
+        ("--text a\x00b", ["control character '\\x00'"]),
+        ("--text " + "x" * 70_000, ["70007 characters"]),
+    ],
+)
+def test_refusals_name_the_option(text: str, parts: list[str]) -> None:
+    message = refusal(text)
+    for part in parts:
+        assert part in message
+
+
+def test_given_lists_only_what_the_text_holds() -> None:
+    options = parse("--count 4 --flag")
+    assert options.given == {"count", "flag"}
+    assert options.get_text("mode") == "fast"
+    assert options.get_int("count") == 4
+    assert options.get_flag("flag") is True
+
+
+def test_typed_getters_refuse_another_type_or_name() -> None:
+    options = parse("")
+    with pytest.raises(InternalError, match="--mode"):
+        options.get_int("mode")
+    with pytest.raises(InternalError, match="--nothing"):
+        options.get("nothing")
+
+
+def test_order_and_spelling_of_the_text_do_not_matter() -> None:
+    assert parse("--flag --count 4") == parse("  --count=+4   --flag=true ")
+    assert hash(parse("--flag")) == hash(parse("--flag true"))
+    assert parse("--flag") != parse("")
+
+
+WORDS = st.text(
+    st.characters(exclude_categories=["Cc", "Cs"]) | st.sampled_from(" '\"\\=;,#-\n\t"), min_size=1
+).filter(lambda text: not text.startswith("--"))
+ITEMS = st.from_regex(r"[A-Za-z_'\"\\=./ ]*[a-z]", fullmatch=True).map(str.strip)
+KEYS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.]{0,5}", fullmatch=True)
+PAIR_VALUES = WORDS.map(lambda text: text.replace(";", "").strip()).filter(bool)
+VALUES = st.fixed_dictionaries(
+    {},
+    optional={
+        "flag": st.booleans(),
+        "mode": st.sampled_from(["fast", "exact"]),
+        "text": WORDS,
+        "count": st.integers(-10, 10),
+        "share": st.floats(-1.0, allow_nan=False, allow_infinity=False).map(lambda x: x + 0.0),
+        "units": st.lists(st.sampled_from(["cpu", "gpu"]), min_size=1, unique=True).map(tuple),
+        "pairs": st.dictionaries(KEYS, PAIR_VALUES, min_size=1).map(lambda d: tuple(d.items())),
+    },
+)
+
+
+@given(VALUES)
+def test_canonical_text_parses_to_the_same_options(values: dict[str, Any]) -> None:
+    ordered = tuple((row["name"], values[row["name"]]) for row in ROWS if row["name"] in values)
+    options = Options(kind=JobKind.COMPILE, values=ordered, table=TABLE)
+    assert parse(options.to_text()) == options
+
+
+@given(st.lists(ITEMS, min_size=1, unique=True).map(tuple))
+def test_canonical_text_of_lists(items: tuple[str, ...]) -> None:
+    options = Options(kind=JobKind.COMPILE, values=(("names", items),), table=TABLE)
+    assert parse(options.to_text()) == options
+
+
+@given(
+    st.text()
+    | st.lists(st.sampled_from(["--mode", "--pairs", "=", "a=1", "fast", "'", " "])).map("".join)
+)
+def test_any_text_parses_or_is_an_option_error(text: str) -> None:
+    try:
+        options = parse(text)
+    except OptionError as error:
+        assert error.cause
+    else:
+        assert parse(options.to_text()) == options
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "name", "value"),
+    [
+        (JobKind.COMPILE, "--target_runtime onnx", "target_runtime", "onnx"),
+        (JobKind.QUANTIZE, "", "range_scheme", "auto"),
+        (JobKind.QUANTIZE, "--range_scheme mse_minimizer", "range_scheme", "mse_minimizer"),
+        (JobKind.QUANTIZE, "--range_scheme min_max", "range_scheme", "min_max"),
+        (JobKind.QUANTIZE, "", "quantize_target", "portable"),
+        *(
+            (JobKind.QUANTIZE, f"--quantize_target {target}", "quantize_target", target)
+            for target in ("portable", "htp-v68", "ort-x86", "tflite")
+        ),
+        (JobKind.PROFILE, "", "max_profiler_iterations", 100),
+        (JobKind.PROFILE, "--max_profiler_iterations 50", "max_profiler_iterations", 50),
+        (JobKind.PROFILE, "--max_profiler_time 2.5", "max_profiler_time", 2.5),
+        (JobKind.PROFILE, "--compute_unit cpu", "compute_unit", ("cpu",)),
+        (JobKind.PROFILE, "", "compute_unit", ("all",)),
+    ],
+)
+def test_supported_options(kind: JobKind, text: str, name: str, value: object) -> None:
+    assert parse_options(kind, text).get(name) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "part"),
+    [
+        (JobKind.COMPILE, "--target_runtime tflite", "no TFLite target yet"),
+        (JobKind.COMPILE, "--target_runtime qnn_dlc", "no QNN target yet"),
+        (JobKind.COMPILE, "--target_runtime qnn_context_binary", "no QNN target yet"),
+        (JobKind.COMPILE, "--target_runtime precompiled_qnn_onnx", "no QNN target yet"),
+        (JobKind.COMPILE, "--target_runtime nothing", "cannot be 'nothing'"),
+        (JobKind.PROFILE, "--compute_unit npu", "NPU"),
+        (JobKind.PROFILE, "--compute_unit npu,cpu", "NPU"),
+        (JobKind.PROFILE, "--compute_unit gpu", "GPU"),
+        (JobKind.PROFILE, "--max_profiler_iterations 0", "cannot be '0'"),
+        (
+            JobKind.COMPILE,
+            "--quantize_io --truncate_64bit_tensors True",
+            "--quantize_io and --truncate_64bit_tensors",
+        ),
+        (
+            JobKind.COMPILE,
+            "--quantize_full_type int8 --quantize_weight_type float16",
+            "--quantize_full_type and --quantize_weight_type contradict",
+        ),
+        (
+            JobKind.LINK,
+            "--qnn_options context_enable_graphs=a --qnn_options htp_optimizations=O=3",
+            "does not support --qnn_options in link jobs yet",
+        ),
+    ],
+)
+def test_refused_options(kind: JobKind, text: str, part: str) -> None:
+    assert part in refusal(text, kind, None)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{min(spec.jobs)}-{spec.name}")
+def test_rows_of_the_table_are_sound(spec: OptionSpec) -> None:
+    for kind in spec.jobs:
+        assert option_table().of(kind)[spec.name] is spec, "two rows for one option of one job"
+        for other in spec.contradicts:
+            assert spec.name in option_table().of(kind)[other].contradicts
+        if spec.supported:
+            assert parse_options(kind, "").get(spec.name) is not None
+        else:
+            assert f"does not support {spec.flag}" in refusal(spec.flag, kind, None)
+    assert spec.help.endswith(".")
+    assert spec.supported == (spec.since is not None)
+    assert not set(spec.choices) & dict(spec.refused_choices).keys()
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{min(spec.jobs)}-{spec.name}")
+def test_every_option_is_documented(spec: OptionSpec) -> None:
+    text = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
+    assert f"| `{spec.flag}` |" in text
+    assert spec.help in text
+
+
+def test_the_document_is_what_the_table_says() -> None:
+    script = runpy.run_path(str(ROOT / "scripts" / "options_docs.py"))
+    assert (ROOT / "docs" / "options.md").read_text(encoding="utf-8") == script["render"]()
+
+
+def test_parsing_imports_the_standard_library_only() -> None:
+    code = (
+        "import sys; from qdq.base.options import JobKind, parse_options;"
+        "parse_options(JobKind.QUANTIZE, '--range_scheme auto');"
+        "heavy = {'numpy', 'onnx', 'onnx_ir', 'typer', 'rich'} & set(sys.modules);"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,95 @@
+"""qdq doctor."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qdq.cli import _doctor
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def requirements() -> dict[str, tuple[str, str | None]]:
+    """Return name -> (minimum, extra) as pyproject.toml has them."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    rows = [(text, None) for text in project["dependencies"]]
+    rows += [(text, "torch") for text in project["optional-dependencies"]["torch"]]
+    found = {}
+    for text, extra in rows:
+        name, minimum = text.replace("==", ">=").split(">=")
+        found[name] = (minimum, extra)
+    return found
+
+
+def test_the_packages_are_those_of_the_project(qdq_json: Callable[..., Any]) -> None:
+    checks = {row["name"]: row for row in qdq_json("doctor")["checks"]}
+    for name, (minimum, extra) in requirements().items():
+        assert f"at least {minimum};" in checks[name]["found"]
+        assert checks[name]["required"] == (extra is None)
+    others = checks.keys() - requirements().keys()
+    assert others == {"python", "temporary folder", "bubblewrap"}
+
+
+def test_a_sound_machine(qdq: Callable[..., Any], qdq_json: Callable[..., Any]) -> None:
+    document = qdq_json("doctor")
+    assert document["ok"]
+    assert document["machine"]["cpu"]
+    result = qdq("doctor")
+    assert result.exit_code == 0
+    assert document["machine"]["cpu"] in result.stdout
+    assert "AVX512-VNNI" in result.stdout
+    assert "everything required is there" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "code", "part"),
+    [
+        ("onnxruntime", None, 1, "pip install 'onnxruntime>=1.24'"),
+        ("onnxruntime", "1.9.9", 1, "pip install 'onnxruntime>=1.24'"),
+        ("onnxruntime", "1.24", 0, "everything required is there"),
+        ("onnxruntime", "2.0.0rc1+local", 0, "everything required is there"),
+        ("torch", None, 0, "pip install 'qdq[torch]'"),
+    ],
+)
+def test_versions(
+    qdq: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    name: str,
+    version: str | None,
+    code: int,
+    part: str,
+) -> None:
+    real = metadata.version
+
+    def fake(asked: str) -> str:
+        if asked != name:
+            return real(asked) if asked != "torch" else "2.13.0"
+        if version is None:
+            raise metadata.PackageNotFoundError(asked)
+        return version
+
+    monkeypatch.setattr(_doctor.metadata, "version", fake)
+    result = qdq("doctor")
+    assert result.exit_code == code
+    assert part in result.stdout
+
+
+def test_a_read_only_temporary_folder(
+    qdq_json: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(_doctor.tempfile, "NamedTemporaryFile", refuse)
+    document = qdq_json("doctor", code=1)
+    assert not document["ok"]
+    failed = [check for check in document["checks"] if check["required"] and not check["ok"]]
+    assert [check["name"] for check in failed] == ["temporary folder"]
+    assert "TMPDIR" in failed[0]["remedy"]
