@@ -71,6 +71,8 @@ def build(model_id: str) -> Path:
 
 def inputs(model_id: str, n: int, *, seed: int = 0) -> list[Sample]:
     """Return ``n`` samples for a model; different seeds give different samples."""
+    for module in ("PIL", "skimage"):
+        _need_module(module)
     if model_id.startswith("fmnist_"):
         _need_fashion()
     return _makers()[model_id](n, seed)

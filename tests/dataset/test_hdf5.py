@@ -236,7 +236,7 @@ def test_zero_samples(h5):
 def test_truncated(h5, keep):
     path = h5()
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(DatasetError, match="cannot be read"):
+    with pytest.raises(DatasetError, match=r"cannot be read|damaged"):
         read_all(path)
 
 
@@ -255,3 +255,46 @@ def test_built_in_filters(h5, packing):
     data = np.arange(4, dtype=np.float32)[None]
     path = h5(lambda f: replace(f, "data/0/batch_0", data=data, **packing))
     np.testing.assert_array_equal(read_all(path)[0]["in0"], data)
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "message"),
+    [
+        (8, 0, "has the size 0"),
+        (8, 1 << 40, "has the size"),
+        (8, 9000, "cut off|size"),
+        (24, 1 << 50, "object 1 of the heap"),
+    ],
+)
+def test_damaged_heaps(h5, at, value, message):
+    path = h5()
+    data = bytearray(path.read_bytes())
+    start = data.index(b"GCOL") + at
+    data[start : start + 8] = value.to_bytes(8, "little")
+    path.write_bytes(data)
+    with pytest.raises(DatasetError, match=message):
+        open_samples(path)
+
+
+def test_free_space_of_size_zero_does_not_hang(h5):
+    path = h5()
+    data = bytearray(path.read_bytes())
+    at = start = data.index(b"GCOL")
+    at += 16
+    while int.from_bytes(data[at : at + 2], "little"):
+        at += 16 + (int.from_bytes(data[at + 8 : at + 16], "little") + 7) // 8 * 8
+    assert at < start + 4096
+    data[at + 8 : at + 16] = bytes(8)
+    path.write_bytes(data)
+    with pytest.raises(DatasetError, match="object 0 of the heap"):
+        open_samples(path)
+
+
+def test_heap_across_pieces_is_found(h5, monkeypatch):
+    path = h5()
+    data = path.read_bytes()
+    position = data.index(b"GCOL")
+    path.write_bytes(data[: position + 8] + bytes(8) + data[position + 16 :])
+    monkeypatch.setattr("qdq.dataset.hdf5_heap._SCAN_BYTES", position + 3)
+    with pytest.raises(DatasetError, match="has the size 0"):
+        open_samples(path)

@@ -193,7 +193,7 @@ def test_files_are_closed(save, arrays):
         (b"hello, world", "neither HDF5 nor .npz"),
         (b"\x93NUMPY\x01\x00v\x00", "single .npy"),
         (b"PK\x03\x04", "cannot be read"),
-        (b"\x89HDF\r\n\x1a\n", "cannot be read"),
+        (b"\x89HDF\r\n\x1a\n", "damaged"),
     ],
 )
 def test_files_that_are_no_data(tmp_path, content, message):

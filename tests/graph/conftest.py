@@ -9,6 +9,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 import pytest
+
 from qdq.graph.load import model_from_proto
 
 Build = Callable[..., ir.Model]

@@ -3,6 +3,7 @@ import os
 import numpy as np
 import onnx
 import pytest
+
 from qdq.base.errors import ModelCorruptError, ModelInvalidError
 from qdq.graph.load import load_model
 
@@ -49,7 +50,16 @@ def test_a_relative_model_path_works(place, monkeypatch):
 
 @pytest.mark.parametrize(
     "location",
-    ["/etc/passwd", "../w.data", "a/../../w.data", "", "C:\\w.data", "..\\w.data", "a\\w.data", "."],
+    [
+        "/etc/passwd",
+        "../w.data",
+        "a/../../w.data",
+        "",
+        "C:\\w.data",
+        "..\\w.data",
+        "a\\w.data",
+        ".",
+    ],
 )
 def test_locations_outside_are_refused(place, tmp_path, location):
     path = place(location)

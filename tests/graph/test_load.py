@@ -1,9 +1,12 @@
+import contextlib
+
 import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from qdq.base.errors import (
     ModelCorruptError,
     ModelInvalidError,
@@ -89,10 +92,8 @@ def test_damaged_bytes_never_escape_the_error_tree(tmp_path, proto_of, data):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path = tmp_path / "m.onnx"
     path.write_bytes(bytes(content))
-    try:
+    with contextlib.suppress(QdqError):
         load_model(path)
-    except QdqError:
-        pass
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -112,7 +113,11 @@ def test_random_bytes_never_escape_the_error_tree(tmp_path, content):
         ("g (float[2] x) => (float[2] y) { y = Relu(x) y = Neg(x) }", ModelInvalidError, "once"),
         ("g (float[2] x) => (float[2] y) { y = Relu(z) z = Relu(y) }", ModelInvalidError, "cycle"),
         ("g (float[2] x) => (float[2] y) { y = Relu(x, x) }", ModelInvalidError, "Relu"),
-        ("g (float[2] x) => (float[2] y) { y = Relu<nonsense=1>(x) }", ModelInvalidError, "nonsense"),
+        (
+            "g (float[2] x) => (float[2] y) { y = Relu<nonsense=1>(x) }",
+            ModelInvalidError,
+            "nonsense",
+        ),
         ("g (float[2] x) => (float[2] y) { y = NoSuchOp(x) }", ModelInvalidError, "NoSuchOp"),
     ],
     ids=["undefined", "no-output", "redefined", "cycle", "arity", "attribute", "unknown-op"],
@@ -159,7 +164,7 @@ def test_sparse_weights_are_unsupported(proto_of, tmp_path):
     sparse = proto.graph.sparse_initializer.add(dims=[4])
     sparse.values.CopyFrom(onnx.numpy_helper.from_array(np.ones(1, np.float32), "s"))
     sparse.indices.CopyFrom(onnx.numpy_helper.from_array(np.ones(1, np.int64), "i"))
-    with pytest.raises(UnsupportedError, match="[Ss]parse"):
+    with pytest.raises(UnsupportedError, match="Sparse"):
         load_model(saved(tmp_path / "m.onnx", proto))
 
 
@@ -169,7 +174,9 @@ def test_nodes_are_sorted(build):
 
 
 def test_unknown_dims_share_no_name(build):
-    model = build("g (float[?,3] x, float[-1] z) => (float[2] y) { y = Relu(z) }".replace("-1", "n"))
+    model = build(
+        "g (float[?,3] x, float[-1] z) => (float[2] y) { y = Relu(z) }".replace("-1", "n")
+    )
     assert model.graph.inputs[0].shape[0].value is None
 
 

@@ -1,6 +1,8 @@
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
+
 from qdq.base.errors import OutputError
 from qdq.graph import save as save_module
 from qdq.graph.load import load_model
@@ -59,23 +61,17 @@ def test_saving_over_its_own_data_keeps_the_model_usable(model, tmp_path):
     path = tmp_path / "m.onnx"
     save_model(model, path, external_data=True)
     loaded = load_model(path)
-    extra = loaded.graph.initializers["b"]
-    loaded.graph.initializers.clear()
-    big = build_value("first", np.full(2048, 7, np.float32))
-    for value in (big, *[v for v in load_model(path).graph.initializers.values()]):
-        if value.name != "b":
-            loaded.graph.initializers[value.name] = value
-    loaded.graph.initializers["b"] = extra
+    # Another weight in front of 'w' moves it inside the data file.
+    w = loaded.graph.initializers.pop("w")
+    array = np.full(2048, 7, np.float32)
+    loaded.graph.register_initializer(
+        ir.Value(name="first", const_value=ir.Tensor(array, name="first"))
+    )
+    loaded.graph.register_initializer(w)
     save_model(loaded, path, external_data=True)
     np.testing.assert_array_equal(loaded.graph.initializers["w"].const_value.numpy(), W)
     save_model(loaded, path, external_data=True)
     np.testing.assert_array_equal(weights(path)["w"], W)
-
-
-def build_value(name, array):
-    import onnx_ir as ir
-
-    return ir.Value(name=name, const_value=ir.Tensor(array, name=name))
 
 
 @pytest.mark.parametrize("external", [True, False])

@@ -24,7 +24,7 @@ INTERRUPTED = 130
 _USAGE_ERRORS = (OptionError, PrecisionError, SpecError)
 _OFF = ("", "0", "false", "no", "off")
 # BadParameter is public, its bases are not: UsageError, ClickException.
-_ClickException = typer.BadParameter.__mro__[2]
+_ClickException: type[Exception] = typer.BadParameter.__mro__[2]
 
 
 class CommandGroup(TyperGroup):

@@ -1,1 +1,21 @@
-"""."""
+"""Models of every kind we take, imported as checked ONNX graphs.
+
+Formats are told by content.  torch runs only in a child process, which is also the only place
+where pickled data is read; in this process a model's bytes are looked at, never unpickled.
+"""
+
+from qdq.frontend.formats import ModelFormat, detect_format
+from qdq.frontend.importer import import_model
+from qdq.frontend.interface import require_static
+from qdq.frontend.specs import InputSpec, InputSpecs, check_specs, parse_input_spec
+
+__all__ = [
+    "InputSpec",
+    "InputSpecs",
+    "ModelFormat",
+    "check_specs",
+    "detect_format",
+    "import_model",
+    "parse_input_spec",
+    "require_static",
+]

@@ -93,7 +93,7 @@ def fresh_name(graph: ir.Graph, base: str) -> str:
 def add_initializer(graph: ir.Graph, base: str, array: np.ndarray[Any, Any]) -> ir.Value:
     """Register ``array`` under a fresh name that begins with ``base`` and return its value."""
     name = fresh_name(graph, base)
-    tensor = ir.Tensor(np.ascontiguousarray(array), name=name)
+    tensor = ir.Tensor(np.asarray(array, order="C"), name=name)
     value = ir.Value(
         name=name,
         type=ir.TensorType(tensor.dtype),
@@ -113,7 +113,7 @@ def set_constant_input(node: ir.Node, index: int, array: np.ndarray[Any, Any]) -
     old = node.inputs[index]
     name = f"{node.name}_bias" if old is None else str(old.name)
     if old is not None and sole_consumer(old) is node:
-        tensor = ir.Tensor(np.ascontiguousarray(array), name=name)
+        tensor = ir.Tensor(np.asarray(array, order="C"), name=name)
         old.const_value, old.shape = tensor, ir.Shape(array.shape)
         old.type = ir.TensorType(tensor.dtype)
         return

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from qdq.graph.edit import add_initializer, bypass, constant_array, fresh_name
+from qdq.graph.edit import add_initializer, bypass, fresh_name
 
 __all__ = ["RULES", "CannotRaiseError"]
 
@@ -189,20 +189,6 @@ def _dft_20(node: ir.Node) -> None:
     _set_input(node, 2, np.array(1 if axis is None else axis.as_int(), dtype=np.int64), "axis")
 
 
-def _group_norm_21(node: ir.Node) -> None:
-    """Scale and bias were one per group and are one per channel."""
-    source = node.inputs[0]
-    channels = None if source is None or source.shape is None else source.shape[1]
-    groups = node.attributes.get_int("num_groups", 0)
-    if not isinstance(channels, int) or not groups:
-        raise CannotRaiseError("its number of channels is not known")
-    for index, name in ((1, "scale"), (2, "bias")):
-        array = constant_array(node.inputs[index])
-        if array is None:
-            raise CannotRaiseError(f"its {name} is not constant")
-        _set_input(node, index, np.repeat(array, channels // groups), name)
-
-
 _AXES_18 = (
     "ReduceL1",
     "ReduceL2",
@@ -223,7 +209,6 @@ RULES: Mapping[tuple[str, int], Rule] = {
     ("Dropout", 10): _dropout_10,
     ("Dropout", 12): _dropout_12,
     ("GridSample", 20): _grid_sample_20,
-    ("GroupNormalization", 21): _group_norm_21,
     ("Hardmax", 13): _softmax_13,
     ("LogSoftmax", 13): _softmax_13,
     ("Pad", 11): _pad_11,

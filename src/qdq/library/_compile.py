@@ -12,8 +12,8 @@ from qdq.base.machine import check_device
 from qdq.base.options import JobKind, Options, parse_options
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.frontend import InputSpecs
-from qdq.graph import optimize, save_model
-from qdq.library._load import import_source
+from qdq.graph import check_supported, save_model
+from qdq.library._load import import_source, protect_weights
 from qdq.library._notices import NoticeKeeper
 from qdq.library._sources import ModelSource, PathLike, check_output
 from qdq.library._summary import TensorSummary, describe_tensor, find_quantization
@@ -24,7 +24,10 @@ __all__ = ["CompileResult", "compile"]
 
 @dataclass(frozen=True, slots=True)
 class CompileResult:
-    """A compiled model in memory, where it was written, and what it was compiled for."""
+    """A compiled model in memory, where it was written, and what it was compiled for.
+
+    ``precision`` is None for a float model; ``changes`` are the sentences of the passes.
+    """
 
     model: ir.Model
     target_runtime: str
@@ -33,6 +36,7 @@ class CompileResult:
     precision: str | None
     inputs: tuple[TensorSummary, ...]
     outputs: tuple[TensorSummary, ...]
+    changes: tuple[str, ...]
     notices: tuple[str, ...]
     output: Path | None
 
@@ -46,6 +50,7 @@ class CompileResult:
             "precision": self.precision or "float",
             "inputs": [asdict(tensor) for tensor in self.inputs],
             "outputs": [asdict(tensor) for tensor in self.outputs],
+            "changes": list(self.changes),
             "notices": list(self.notices),
         }
 
@@ -73,21 +78,24 @@ def compile(
     if "target_runtime" not in parsed.given:
         keeper.notice("no --target_runtime given: produced ONNX")
     keeper.step("import", 1)
-    imported = import_source(model, input_specs)
+    imported = import_source(model, input_specs, progress=keeper)
+    protect_weights(imported, target)
     keeper.step("compile", 1)
     precision = find_quantization(imported).precision
-    compiled = optimize(imported).model if precision is None else compile_onnx(imported)
+    done = compile_onnx(imported)
+    check_supported(done.model)
     keeper.advance()
     if target is not None:
-        save_model(compiled, target)
+        save_model(done.model, target)
     return CompileResult(
-        model=compiled,
+        model=done.model,
         target_runtime=parsed.get_text("target_runtime"),
         device=device_name,
         options=parsed,
         precision=precision,
-        inputs=tuple(describe_tensor(value) for value in compiled.graph.inputs),
-        outputs=tuple(describe_tensor(value) for value in compiled.graph.outputs),
+        inputs=tuple(describe_tensor(value) for value in done.model.graph.inputs),
+        outputs=tuple(describe_tensor(value) for value in done.model.graph.outputs),
+        changes=tuple(str(note) for note in done.notes if note.applied),
         notices=keeper.notices,
         output=target,
     )

@@ -7,12 +7,21 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from qdq.base.errors import UnsupportedError
-from qdq.frontend import ModelFormat, detect_format
+from qdq.base.errors import OutputError, UnsupportedError
+from qdq.base.progress import Progress
+from qdq.frontend import (
+    InputSpecs,
+    ModelFormat,
+    check_specs,
+    detect_format,
+    import_model,
+    require_static,
+)
+from qdq.frontend.interface import apply_specs
 from qdq.graph import load_model, model_file, model_from_proto
 from qdq.library._sources import ModelSource, path_of
 
-__all__ = ["read_model", "runnable"]
+__all__ = ["import_source", "protect_weights", "read_model", "runnable"]
 
 
 def read_model(source: ModelSource) -> ir.Model:
@@ -36,8 +45,39 @@ def read_model(source: ModelSource) -> ir.Model:
     return load_model(path)
 
 
+def import_source(source: ModelSource, specs: InputSpecs | None, *, progress: Progress) -> ir.Model:
+    """Return the graph of a model of any kind, with static input shapes; one in memory is copied.
+
+    Raises SpecError, and the errors of ``qdq.frontend.import_model``.
+    """
+    path = path_of(source)
+    if path is not None:
+        model = import_model(path, input_specs=specs, progress=progress)
+    else:
+        model = read_model(source)
+        if specs:
+            apply_specs(model, check_specs(specs))
+    require_static(model)
+    return model
+
+
 def runnable(source: ModelSource) -> Path | ir.Model:
     """Return what a session is opened on: the file as it is, once it is known to be sound."""
     model = read_model(source)
     path = path_of(source)
     return model if path is None else model_file(path)
+
+
+def protect_weights(model: ir.Model, target: Path | None) -> None:
+    """Raise OutputError where writing ``target`` could replace the file that holds the weights."""
+    if target is None:
+        return
+    data = target.with_name(f"{target.name}.data").resolve()
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            tensor = value.const_value
+            if isinstance(tensor, ir.ExternalTensor) and Path(tensor.path).resolve() == data:
+                raise OutputError(
+                    f"Writing '{target}' could overwrite the weights of the input in '{data.name}'",
+                    remedy="Choose another output path",
+                )

@@ -12,8 +12,9 @@ from qdq.base.options import JobKind, Options, parse_options
 from qdq.base.precision import Precision, check_precision
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.dataset import open_samples
+from qdq.frontend import require_static
 from qdq.graph import save_model
-from qdq.library._load import read_model
+from qdq.library._load import protect_weights, read_model
 from qdq.library._notices import NoticeKeeper
 from qdq.library._report import write_report
 from qdq.library._sources import ModelSource, PathLike, SampleSource, check_output
@@ -70,9 +71,12 @@ def quantize(
     target = None if output is None else check_output(output, given, suffixes=(".onnx",))
     report_file = None if report is None else check_output(report, (*given, output))
     keeper = NoticeKeeper(progress)
+    float_model = read_model(model)
+    require_static(float_model)
+    protect_weights(float_model, target)
     with open_samples(calibration) as samples:
         done = quantize_model(
-            read_model(model),
+            float_model,
             samples,
             weights=weights,
             activations=activations,

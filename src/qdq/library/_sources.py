@@ -58,7 +58,7 @@ def check_output(
         given = path_of(source)
         if given is not None and _same_or_inside(path.resolve(), given.resolve()):
             raise OutputError(
-                f"The output '{path}' would overwrite the input '{given}'",
+                f"Writing '{path}' would overwrite '{given}'",
                 remedy="Choose another output path",
             )
     return path

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-__all__ = ["activation_values", "constant_array_size", "is_constant", "is_float_constant"]
+__all__ = [
+    "SHAPE_READERS",
+    "activation_values",
+    "is_constant",
+    "is_float_constant",
+    "looks_up_table",
+]
 
 _GATHERS = frozenset({"Gather", "GatherND", "GatherElements"})
-_SHAPE_READERS = frozenset({"Shape", "Size"})
+SHAPE_READERS = frozenset({"Shape", "Size"})
 # Eight-bit inputs are samples (pixels, audio); wider integers are indices, ids or lengths.
 _SAMPLE_INTEGERS = frozenset({ir.DataType.UINT8, ir.DataType.INT8})
 
@@ -21,7 +27,8 @@ def activation_values(graph: ir.Graph) -> frozenset[ir.Value]:
 
     *From data*: reachable from a float or 8-bit graph input, or looked up in a constant float
     table.  *To data*: a graph output or a value of a non-index operator depends on it; a value
-    that only ends in a cast to integers or in a Shape does not.  ``graph`` is in topological order.
+    that only ends in a cast to wide integers or in a Shape does not.  ``graph`` is in topological
+    order.
     """
     nodes = list(graph)
     from_data = _reached_from_data(graph, nodes)
@@ -39,9 +46,13 @@ def is_float_constant(value: ir.Value | None) -> bool:
     return value is not None and is_constant(value) and value.dtype == ir.DataType.FLOAT
 
 
-def constant_array_size(value: ir.Value) -> int:
-    """Return the number of elements of an initializer."""
-    return 0 if value.const_value is None else int(value.const_value.size)
+def looks_up_table(node: ir.Node) -> bool:
+    """Tell whether ``node`` is an embedding: computed indices into a constant float table."""
+    return (
+        node.op_type in _GATHERS
+        and is_float_constant(node.inputs[0])
+        and not is_constant(node.inputs[1])
+    )
 
 
 def _reached_from_data(graph: ir.Graph, nodes: list[ir.Node]) -> set[ir.Value]:
@@ -51,7 +62,7 @@ def _reached_from_data(graph: ir.Graph, nodes: list[ir.Node]) -> set[ir.Value]:
         if value.dtype == ir.DataType.FLOAT or value.dtype in _SAMPLE_INTEGERS
     }
     for node in nodes:
-        if _looks_up_table(node) or any(value in reached for value in node.inputs if value):
+        if looks_up_table(node) or any(value in reached for value in node.inputs if value):
             reached.update(v for v in node.outputs if _carries_on(v))
     return reached
 
@@ -63,19 +74,10 @@ def _carries_on(value: ir.Value) -> bool:
     )
 
 
-def _looks_up_table(node: ir.Node) -> bool:
-    """Tell whether ``node`` is an embedding: computed indices into a constant float table."""
-    return (
-        node.op_type in _GATHERS
-        and is_float_constant(node.inputs[0])
-        and not is_constant(node.inputs[1])
-    )
-
-
 def _leading_to_data(graph: ir.Graph, nodes: list[ir.Node]) -> set[ir.Value]:
     leading: set[ir.Value] = {v for v in graph.outputs if v.dtype == ir.DataType.FLOAT}
     for node in reversed(nodes):
-        if node.op_type in _SHAPE_READERS or _casts_to_integer(node):
+        if node.op_type in SHAPE_READERS or _makes_index(node):
             continue
         floats = [v for v in node.outputs if v.dtype in (ir.DataType.FLOAT, ir.DataType.FLOAT16)]
         if not floats or any(value in leading for value in node.outputs):
@@ -83,7 +85,6 @@ def _leading_to_data(graph: ir.Graph, nodes: list[ir.Node]) -> set[ir.Value]:
     return leading
 
 
-def _casts_to_integer(node: ir.Node) -> bool:
-    if node.op_type != "Cast":
-        return False
-    return node.outputs[0].dtype not in (ir.DataType.FLOAT, ir.DataType.FLOAT16)
+def _makes_index(node: ir.Node) -> bool:
+    """Tell whether ``node`` turns a float into an index; a cast to 8 bits makes an image."""
+    return node.op_type == "Cast" and not _carries_on(node.outputs[0])

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import onnx_ir as ir
 
-from qdq.quantize.data_flow import is_constant, is_float_constant
+from qdq.quantize.data_flow import SHAPE_READERS, is_constant, looks_up_table
+from qdq.quantize.masks import MASK_MAGNITUDE, MASKING_OPS, holds_mask, masked_scores
 from qdq.quantize.placement import Island
 from qdq.quantize.rules import OpFacts, TargetRules, load_ops
 
 __all__ = ["NodeRoles", "assign_roles", "data_inputs"]
 
-# Additive masks hold -1e4 (BERT) down to the lowest float; no activation scale survives them.
-MASK_MAGNITUDE = 1e4
-_MASKING = frozenset({"Add", "Sub", "Where", "Max", "Min", "Sum"})
-
 
 @dataclass(frozen=True, slots=True)
 class NodeRoles:
-    """Which nodes are quantized (with the facts of their op), and which stay float and why."""
+    """Which nodes are quantized (with the facts of their op), and which stay float and why.
+
+    ``masked`` are values between a mask and the Softmax that applies it: they get no site.
+    """
 
     facts: dict[ir.Node, OpFacts]
     islands: tuple[Island, ...]
+    masked: frozenset[ir.Value] = frozenset()
 
 
 def assign_roles(
@@ -31,17 +32,22 @@ def assign_roles(
 ) -> NodeRoles:
     """Decide for every node on data whether it is quantized; other nodes are left out."""
     facts: dict[ir.Node, OpFacts] = {}
-    islands: list[Island] = []
+    reasons: dict[ir.Node, str] = {}
     for node in nodes:
         if not _on_data(node, activations):
             continue
         found = load_ops().get(node.op_type) if node.domain == "" else None
         reason = _island_reason(node, found, activations, rules)
         if found is None or reason:
-            islands.append(Island(node.name or "", node.op_type, reason))
+            reasons[node] = reason
         else:
             facts[node] = found
-    return NodeRoles(facts, tuple(islands))
+    masked = masked_scores(nodes, facts, reasons)
+    for node in [n for n in facts if n.op_type in MASKING_OPS]:
+        if any(value in masked for value in node.inputs):
+            reasons[node] = "its operand is masked on the way to a Softmax"
+            del facts[node]
+    return NodeRoles(facts, _islands(nodes, reasons), masked)
 
 
 def data_inputs(node: ir.Node, facts: OpFacts) -> list[tuple[int, ir.Value]]:
@@ -58,8 +64,15 @@ def data_inputs(node: ir.Node, facts: OpFacts) -> list[tuple[int, ir.Value]]:
 
 
 def _on_data(node: ir.Node, activations: frozenset[ir.Value]) -> bool:
-    return any(v in activations for v in node.inputs if v) and any(
-        v in activations or v.dtype != ir.DataType.FLOAT for v in node.outputs
+    if node.op_type in SHAPE_READERS:
+        return False
+    reads = looks_up_table(node) or any(v in activations for v in node.inputs if v)
+    return reads and any(v in activations or v.dtype != ir.DataType.FLOAT for v in node.outputs)
+
+
+def _islands(nodes: list[ir.Node], reasons: Mapping[ir.Node, str]) -> tuple[Island, ...]:
+    return tuple(
+        Island(node.name or "", node.op_type, reasons[node]) for node in nodes if node in reasons
     )
 
 
@@ -77,13 +90,6 @@ def _island_reason(
     for _, value in data_inputs(node, facts):
         if not is_constant(value) and value not in activations:
             return f"'{value.name}' is mask or index arithmetic, which stays float"
-        if node.op_type in _MASKING and _is_mask(value):
+        if node.op_type in MASKING_OPS and holds_mask(value):
             return f"the constant '{value.name}' holds mask values of {MASK_MAGNITUDE:g} or more"
     return ""
-
-
-def _is_mask(value: ir.Value) -> bool:
-    if not is_float_constant(value) or value.const_value is None:
-        return False
-    array = value.const_value.numpy()
-    return bool(array.size and np.max(np.abs(array)) >= MASK_MAGNITUDE)

@@ -50,11 +50,15 @@ class WeightConsumer:
 
 @dataclass(frozen=True, slots=True)
 class ConstantSite:
-    """A constant operand that meets activations element by element, and is quantized like them."""
+    """A constant operand that meets activations element by element, and is quantized like them.
+
+    ``like`` is the tensor whose encoding it takes (None: it has one of its own).
+    """
 
     tensor: str
     rule: str
     uses: tuple[tuple[str, int], ...]
+    like: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

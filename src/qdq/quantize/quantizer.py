@@ -60,30 +60,29 @@ def quantize_model(
     settings = resolve_settings(weights=weights, activations=activations, options=options)
     watch = _Watch()
     with watch.stage("prepare"):
-        inputs = _input_layouts(model)
-        fit_samples(samples, inputs)
-        float_model = prepare_model(model, settings)
+        fit_samples(samples, _input_layouts(model))
+        prepare_model(model, settings)
         placement = place_sites(
-            float_model.graph,
+            model.graph,
             load_target(settings.target),
             activation_bits=settings.activation_bits,
         )
         order = content_order(samples)
         report_order, calibration_order = _split(order)
     with watch.stage("calibrate"):
-        request = statistics_request(float_model, placement, settings)
+        request = statistics_request(model, placement, settings)
         statistics = collect_statistics(
-            float_model, samples, calibration_order, request, progress=progress
+            model, samples, calibration_order, request, progress=progress
         )
     with watch.stage("plan"):
-        plan = make_plan(float_model, placement, statistics, settings)
+        plan = make_plan(model, placement, statistics, settings)
     with watch.stage("emit"):
-        quantized = float_model.clone()
+        quantized = model.clone()
         emit_plan(quantized, plan)
         _sign(quantized, settings)
     with watch.stage("report"):
         judged = report_order or calibration_order[:_LARGEST_REPORT]
-        outputs = measure_outputs(float_model, quantized, samples, judged, progress=progress)
+        outputs = measure_outputs(model, quantized, samples, judged, progress=progress)
     notices = _notices(plan, held_out=bool(report_order), samples=len(samples))
     for notice in notices:
         progress.notice(notice)

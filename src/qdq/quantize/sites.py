@@ -43,7 +43,7 @@ def place_sites(graph: ir.Graph, rules: TargetRules, *, activation_bits: int) ->
             if value in sites
         ),
         weights=_weight_sites(nodes, roles, group_of, rules),
-        constants=_constant_sites(nodes, roles, group_of, sites, ties),
+        constants=_constant_sites(nodes, roles, group_of, sites),
         islands=roles.islands,
         fused=tuple(tuple(node.name or "" for node in group) for group in groups),
     )
@@ -75,13 +75,14 @@ def _site_values(
             moving.append((inputs[0], outputs))
         else:
             sites.update(v for v in (*inputs, *outputs) if v not in internal)
+    # Backwards to the sources first, then forwards, so that all branches of a source are reached.
+    for source, moved in reversed(moving):
+        if any(value in sites for value in moved):
+            sites.add(source)
     for source, moved in moving:
         if source in sites:
             sites.update(moved)
-    for source, moved in reversed(moving):
-        if any(value in sites for value in moved):
-            sites.update((source, *moved))
-    return {value for value in sites if value in activations}
+    return {v for v in sites if v in activations and v not in roles.masked}
 
 
 def _is_table(value: ir.Value, node: ir.Node) -> bool:
@@ -173,7 +174,8 @@ def _channel_axis(
 
 
 def _consumer(node: ir.Node, facts: OpFacts, group: tuple[ir.Node, ...]) -> WeightConsumer:
-    bias = node.inputs[facts.bias_input] if _has(node, facts.bias_input) else None
+    at = facts.bias_input
+    bias = node.inputs[at] if at is not None and at < len(node.inputs) else None
     if node.op_type == "MatMul" and len(group) > 1 and group[1].op_type == "Add":
         bias = next(v for v in group[1].inputs if v is not node.outputs[0])
     source = node.inputs[0]
@@ -187,43 +189,38 @@ def _consumer(node: ir.Node, facts: OpFacts, group: tuple[ir.Node, ...]) -> Weig
     )
 
 
-def _has(node: ir.Node, position: int | None) -> bool:
-    return position is not None and position < len(node.inputs)
-
-
 def _constant_sites(
     nodes: list[ir.Node],
     roles: NodeRoles,
     group_of: dict[ir.Node, tuple[ir.Node, ...]],
     sites: set[ir.Value],
-    ties: EncodingTies,
 ) -> tuple[ConstantSite, ...]:
-    uses: dict[str, list[tuple[ir.Node, int]]] = {}
+    uses: dict[tuple[str, str | None], list[tuple[ir.Node, int]]] = {}
     for node in nodes:
         facts = roles.facts.get(node)
-        if facts is None or _adds_bias(node, group_of) or node.outputs[0] not in _touching(
-            node, sites, group_of
-        ):
+        if facts is None or _adds_bias(node, group_of) or not _ends_in_site(node, sites, group_of):
             continue
+        like = _name(node.outputs[0]) if facts.op_class == "backward_tie" else None
         for position, value in data_inputs(node, facts):
-            if is_float_constant(value) and position != facts.weight_input:
-                uses.setdefault(_name(value), []).append((node, position))
+            if is_float_constant(value):
+                uses.setdefault((_name(value), like), []).append((node, position))
     return tuple(
         ConstantSite(
             tensor=name,
             rule=f"constant operand of {users[0][0].op_type}",
             uses=tuple((_node_name(node), position) for node, position in users),
+            like=like,
         )
-        for name, users in uses.items()
+        for (name, like), users in uses.items()
     )
 
 
-def _touching(
+def _ends_in_site(
     node: ir.Node, sites: set[ir.Value], group_of: dict[ir.Node, tuple[ir.Node, ...]]
-) -> set[ir.Value]:
-    """Return the outputs of ``node`` if integer compute produces them."""
+) -> bool:
+    """Tell whether integer compute makes the output of ``node`` or of its supergroup."""
     last = group_of.get(node, (node,))[-1]
-    return set(node.outputs) if any(value in sites for value in last.outputs) else set()
+    return any(value in sites for value in last.outputs)
 
 
 def _adds_bias(node: ir.Node, group_of: dict[ir.Node, tuple[ir.Node, ...]]) -> bool:

@@ -18,8 +18,10 @@ _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 def find_supergroups(nodes: Iterable[ir.Node], rules: TargetRules) -> list[tuple[ir.Node, ...]]:
     """Return the disjoint chains of ``rules.supergroups`` in graph order, the longest at each start.
 
-    A link holds when the value between has no other reader and is no graph output.
+    All members are among ``nodes``, those that are quantized.  A link holds when the value between has no other reader and is no graph output.
     """
+    nodes = list(nodes)
+    members = frozenset(nodes)
     chains = sorted(rules.supergroups, key=len, reverse=True)
     found: list[tuple[ir.Node, ...]] = []
     taken: set[ir.Node] = set()
@@ -28,7 +30,7 @@ def find_supergroups(nodes: Iterable[ir.Node], rules: TargetRules) -> list[tuple
             continue
         for chain in chains:
             group = _match(node, chain)
-            if group and not taken.intersection(group):
+            if group and members.issuperset(group) and taken.isdisjoint(group):
                 found.append(group)
                 taken.update(group)
                 break

@@ -33,6 +33,7 @@ class TensorComparison:
     """One tensor in both models; ``a`` and ``b`` name the values that were read.
 
     They differ from ``name`` where a model quantizes the tensor: its dequantized form is read.
+    ``op_type`` is that of the producer in a, empty for inputs and constants.
     """
 
     name: str
@@ -266,7 +267,7 @@ def _row(
         name=pair.name,
         a=pair.a,
         b=pair.b,
-        op_type=view.op_types.get(pair.name, "input"),
+        op_type=view.op_types.get(pair.name, ""),
         dtype=facts.dtype,
         shape=facts.shape or (),
         metrics=stream.result(),

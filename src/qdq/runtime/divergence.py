@@ -54,7 +54,7 @@ def first_divergence(view: GraphView, sqnr_db: Mapping[str, float]) -> Divergenc
             continue
         reason = _reason(own, upstream)
         if reason:
-            return Divergence(name, view.op_types.get(name, "input"), own, upstream, reason)
+            return Divergence(name, view.op_types.get(name, ""), own, upstream, reason)
         lowest[name] = own
     return None
 

@@ -117,8 +117,10 @@ class _Sums:
         return _decibels(span if math.isfinite(span) else 0.0, self.rmse(), 20.0, PSNR_LIMIT_DB)
 
     def cosine(self) -> float:
+        if self.error == 0.0:
+            return 1.0
         if self.reference == 0.0 or self.other == 0.0:
-            return 1.0 if self.reference == self.other else 0.0
+            return 0.0
         if not math.isfinite(self.reference + self.other):
             return 0.0
         # Two roots: the product of the sums may overflow.
@@ -144,7 +146,6 @@ class MetricsStream:
         self._cosine_min = 1.0
         self._rows = 0
         self._same_rows = 0
-        self._has_rows = False
         self._worst: WorstSample | None = None
 
     def add(self, reference: Array, other: Array) -> None:
@@ -171,7 +172,7 @@ class MetricsStream:
             cosine_min=self._cosine_min if floats else None,
             max_abs=total.max_abs if floats else None,
             rmse=total.rmse() if floats else None,
-            top1_agreement=self._same_rows / self._rows if self._has_rows else None,
+            top1_agreement=self._same_rows / self._rows if self._rows else None,
             nonfinite=total.nonfinite,
             worst=self._worst,
         )
@@ -192,7 +193,6 @@ class MetricsStream:
         if not self._is_float or not _are_scores(reference.shape):
             return
         same = np.argmax(reference, axis=1) == np.argmax(other, axis=1)
-        self._has_rows = True
         self._rows += same.size
         self._same_rows += int(np.count_nonzero(same))
 
@@ -248,7 +248,9 @@ def _block_sums(x: Array, y: Array) -> _Sums:
         sums.nonfinite = int(np.count_nonzero(~alike & ~finite))
         x, y = x[finite], y[finite]
     if x.size:
-        _add_finite(sums, x, y)
+        # Only float64 values near their limit overflow; the figures are clipped in the end.
+        with np.errstate(over="ignore"):
+            _add_finite(sums, x, y)
     return sums
 
 

@@ -117,7 +117,7 @@ def _check_array(info: TensorInfo, array: Array) -> None:
             remedy=f"Convert the samples to {info.dtype}",
             tensor=info.name,
         )
-    # The shape () may mean an unknown rank; ONNX Runtime itself checks true scalars.
+    # The shape () may mean an unknown rank, so it fits anything.
     fits = not info.shape or (
         len(info.shape) == array.ndim
         and all(want in (None, have) for want, have in zip(info.shape, array.shape, strict=True))

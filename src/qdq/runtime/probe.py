@@ -21,6 +21,8 @@ __all__ = ["TensorFacts", "feed", "probe"]
 # What numpy takes from ONNX Runtime; its Python interface has no form for the rest.
 _INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 _READABLE = frozenset(("float16", "float32", "float64", "bool", *_INTEGERS))
+# For a graph of other domains only, which imports no opset that has Shape.
+_OPSET = 17
 _PREFIX = "qdq_probe_shape/"
 
 
@@ -80,6 +82,7 @@ def _fit(session: Session, samples: Samples, inputs: Mapping[str, str]) -> None:
 def _with_shapes(model: ir.Model, names: Sequence[str]) -> tuple[ir.Model, list[str] | None]:
     clone = model.clone()
     graph = clone.graph
+    graph.opset_imports.setdefault("", _OPSET)
     values = {value.name: value for node in graph for value in node.outputs}
     values |= {value.name: value for value in (*graph.inputs, *graph.initializers.values())}
     for name in names:

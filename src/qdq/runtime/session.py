@@ -19,7 +19,7 @@ from typing import Any, Self
 import onnx
 import onnx_ir as ir
 
-from qdq.base.errors import ModelCorruptError, SpecError
+from qdq.base.errors import InternalError, ModelCorruptError, OutputError, SpecError
 from qdq.runtime.ort import (
     Array,
     TensorInfo,
@@ -33,9 +33,10 @@ from qdq.runtime.ort_errors import run_error
 
 __all__ = ["Array", "Session", "TensorInfo", "open_session", "value_dtypes"]
 
-# Above this, weights go through a temporary file: protobuf ends at 2 GiB, and in memory the
-# proto, its bytes and ONNX Runtime's own copy would exist at once.
-_LARGEST_IN_MEMORY = 1 << 30
+# Above this, weights go through a temporary file that ONNX Runtime maps: a quarter of a second per
+# 100 MB, where the way through memory (proto, bytes, ONNX Runtime's copies) costs five times the
+# weights, and protobuf ends at 2 GiB.
+_LARGEST_IN_MEMORY = 128 << 20
 
 _EXTERNAL_FOLDER_KEY = "session.model_external_initializers_file_folder_path"
 
@@ -59,6 +60,8 @@ class Session:
 
     def run_values(self, sample: Mapping[str, Array]) -> list[Array]:
         """Return the outputs in the order of ``outputs``."""
+        if self._session is None:
+            raise InternalError("The session is closed")
         self.check_sample(sample)
         feed = {name: sample[name] for name in self._input_names}
         try:
@@ -136,11 +139,21 @@ def _open(
     folder = tempfile.TemporaryDirectory(prefix="qdq-session-")
     try:
         path = Path(folder.name) / "model.onnx"
-        ir.save(_with_outputs(model.clone(), wanted), path, external_data="weights.bin")
+        _save(_with_outputs(model.clone(), wanted), path)
         return load_session(str(path), options), folder
     except BaseException:
         folder.cleanup()
         raise
+
+
+def _save(model: ir.Model, path: Path) -> None:
+    try:
+        ir.save(model, path, external_data="weights.bin")
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write the model to the temporary folder: {error.strerror or error}",
+            remedy="Free some space there, or set TMPDIR to a folder with more",
+        ) from error
 
 
 def _source_of_path(path: Path, wanted: tuple[str, ...] | None, options: Any) -> str | bytes:

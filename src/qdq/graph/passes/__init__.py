@@ -9,8 +9,10 @@ from qdq.graph.passes.common_subexpressions import MergeCommonSubexpressions
 from qdq.graph.passes.constants import FoldConstants, LiftConstants
 from qdq.graph.passes.dead_code import RemoveDeadCode
 from qdq.graph.passes.inputs import NormalizeInputs
+from qdq.graph.passes.known_dims import FoldKnownDims
 from qdq.graph.passes.layout import MergeLayoutOps
 from qdq.graph.passes.no_ops import RemoveNoOps
+from qdq.graph.passes.pads import FoldPads
 from qdq.graph.passes.shape_inference import InferShapes
 
 __all__ = ["PIPELINE", "GraphPass", "Note", "NoteLog", "PassOutcome"]
@@ -20,8 +22,10 @@ PIPELINE: tuple[GraphPass, ...] = (
     NormalizeInputs(),
     # Some exporters keep weights in Constant nodes; every later pass looks at initializers.
     LiftConstants(),
-    # Folding needs shapes: a Shape node of a known shape is a constant.
+    # The next two need shapes.
     InferShapes(),
+    # Before folding, which continues from the dims that this makes constant.
+    FoldKnownDims(),
     # Before the structural passes: they recognise constants, not expressions of constants.
     FoldConstants(),
     # Before BatchNorm: an Identity or Dropout between Conv and BatchNorm hides the pair.
@@ -30,6 +34,8 @@ PIPELINE: tuple[GraphPass, ...] = (
     FoldChannelBias(),
     # Needs constant parameters and direct neighbours, which now exist.
     FoldBatchNorm(),
+    # Needs constant pads, and no no-op left between a Pad and its Conv.
+    FoldPads(),
     # What is left of layout chains after no-ops between them are gone.
     MergeLayoutOps(),
     # Late: the passes above make more nodes equal.
