@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Callable
 from importlib import metadata
@@ -79,6 +80,20 @@ def test_versions(
     result = qdq("doctor")
     assert result.exit_code == code
     assert part in result.stdout
+
+
+def test_a_package_that_cannot_be_imported(
+    qdq_json: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "h5py.py").write_text("raise ImportError('libhdf5.so is missing')")
+    (tmp_path / "onnxscript.py").write_text("import os; os._exit(9)")
+    search = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    monkeypatch.setenv("PYTHONPATH", search)
+    checks = {row["name"]: row for row in qdq_json("doctor", code=1)["checks"]}
+    assert "ImportError: libhdf5.so is missing" in checks["h5py"]["found"]
+    assert "--force-reinstall" in checks["h5py"]["remedy"]
+    assert "the interpreter died (exit code 9)" in checks["onnxscript"]["found"]
+    assert checks["numpy"]["ok"]
 
 
 def test_a_read_only_temporary_folder(

@@ -273,3 +273,19 @@ def test_models_with_subgraphs_pass_through(build, run):
         before = run(model, feeds)["y"]
         optimize(model)
         np.testing.assert_array_equal(run(model, feeds)["y"], before)
+
+
+def test_what_only_a_removed_branch_read_goes_in_the_same_run(build, ops):
+    model = build(
+        """g (float[2] x) => (float[2] y) <float[2] w = {1, 2}> {
+          c = Constant<value=bool {1}>() n = Neg(x)
+          y = If(c) <then_branch = t () => (float[2] a) { a = Relu(x) },
+                     else_branch = e () => (float[2] b) { b = Add(n, w) }>
+          d = If(c) <then_branch = p () => (float[2] a2) { a2 = Add(x, w) },
+                     else_branch = q () => (float[2] b2) { b2 = Neg(x) }>
+        }"""
+    )
+    optimize(model)
+    assert ops(model) == ["Relu"]
+    assert not model.graph.initializers
+    assert not optimize(model).modified

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,18 @@ def test_a_report_may_not_overwrite_a_model(model: Path, other: Path, data: Path
     with pytest.raises(qdq.OutputError, match="would overwrite"):
         qdq.compare(model, other, data, report=other)
     assert other.read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_a_report_goes_to_a_file_only(model: Path, data: Path, tmp_path: Path, kind: str) -> None:
+    report = tmp_path / "report.json"
+    if kind == "folder":
+        report.mkdir()
+    else:
+        os.mkfifo(report)
+    with pytest.raises(qdq.OutputError, match="not a regular file"):
+        qdq.compare(model, model, data, report=report)
+    assert not report.is_file()
 
 
 def test_samples_that_do_not_fit_write_no_report(model: Path, tmp_path: Path) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qdq.base.errors import SpecError
 from qdq.cli._exits import FAILED, USAGE, CommandGroup
 from qdq.cli._output import print_json, print_report
 from qdq.cli._progress import show_progress
+
+if TYPE_CHECKING:
+    from qdq.frontend import InputSpec
 
 __all__ = ["app", "main"]
 
@@ -137,7 +141,7 @@ def compile(
         result = library.compile(
             model,
             output,
-            input_specs=input_spec or None,
+            input_specs=_specs(input_spec or []),
             device=device,
             options=options,
             progress=progress,
@@ -146,6 +150,15 @@ def compile(
         print_json(result.to_dict())
     else:
         print_report(_tables.compiled(result))
+
+
+def _specs(texts: list[str]) -> list[InputSpec] | None:
+    from qdq.frontend import parse_input_spec
+
+    try:
+        return [parse_input_spec(text) for text in texts] or None
+    except SpecError as error:
+        raise typer.BadParameter(str(error), param_hint="--input-spec") from error
 
 
 @app.command()

@@ -6,6 +6,7 @@ import json
 import platform
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -18,6 +19,17 @@ from qdq.base.version import __version__
 __all__ = ["Check", "Examination", "examine"]
 
 _LOWEST_PYTHON = (3, 11)
+# Each line is a module, a tab, and "ok" or what went wrong.
+_IMPORT = """
+import importlib, sys
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+        told = "ok"
+    except Exception as error:
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+    print(name, told, sep="\\t", flush=True)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +93,37 @@ def _python() -> Check:
 
 def _packages() -> list[Check]:
     text = resources.files("qdq.base.data").joinpath("packages.json").read_text(encoding="utf-8")
-    return [_package(row) for row in json.loads(text)["packages"]]
+    rows = json.loads(text)["packages"]
+    # Optional ones are not imported: torch alone takes seconds.
+    broken = _import_errors([row["module"] for row in rows if row["extra"] is None])
+    return [_package(row, broken.get(row["module"])) for row in rows]
 
 
-def _package(row: dict[str, Any]) -> Check:
+def _package(row: dict[str, Any], broken: str | None) -> Check:
     name, minimum, extra = row["name"], row["minimum"], row["extra"]
     wanted = f"qdq[{extra}]" if extra else f"{name}>={minimum}"
     try:
-        version: str | None = metadata.version(name)
+        version = metadata.version(name)
     except metadata.PackageNotFoundError:
-        version = None
+        version, broken = "", None
+    state = f"{version or 'absent'} (at least {minimum}; {row['purpose']})"
     return Check(
         name,
-        ok=version is not None and _numbers(version) >= _numbers(minimum),
+        ok=bool(version) and not broken and _numbers(version) >= _numbers(minimum),
         required=extra is None,
-        found=f"{version or 'absent'} (at least {minimum}; {row['purpose']})",
-        remedy=f"pip install '{wanted}'",
+        found=f"{state}; cannot be imported: {broken}" if broken else state,
+        remedy=f"pip install {'--force-reinstall ' if broken else ''}'{wanted}'",
     )
+
+
+def _import_errors(modules: list[str]) -> dict[str, str]:
+    """Import ``modules`` in a child, which a broken library may kill; return what went wrong."""
+    command = [sys.executable, "-c", _IMPORT, *modules]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    told = dict(line.split("\t", 1) for line in done.stdout.splitlines() if "\t" in line)
+    died = f"the interpreter died (exit code {done.returncode})"
+    errors = {module: told.get(module, died) for module in modules}
+    return {module: error for module, error in errors.items() if error != "ok"}
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from qdq.base.errors import InternalError, OptionError, PrecisionError, QdqError, SpecError
+from qdq.base.errors import InternalError, OptionError, PrecisionError, QdqError
 from qdq.cli._output import print_json
 
 __all__ = ["FAILED", "INTERRUPTED", "OK", "USAGE", "CommandGroup"]
@@ -21,7 +21,8 @@ FAILED = 1
 USAGE = 2
 INTERRUPTED = 130
 
-_USAGE_ERRORS = (OptionError, PrecisionError, SpecError)
+# Only what is wrong in the words themselves; a spec that does not fit the model is a failure.
+_USAGE_ERRORS = (OptionError, PrecisionError)
 _OFF = ("", "0", "false", "no", "off")
 # BadParameter is public, its bases are not: UsageError, ClickException.
 _ClickException: type[Exception] = typer.BadParameter.__mro__[2]

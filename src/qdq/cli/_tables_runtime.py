@@ -73,9 +73,9 @@ def _ms(microseconds: float) -> str:
 
 def _slowest(nodes: Iterable[NodeTime]) -> Table:
     table = plain_table("slowest node", "op", "us", "share %", right=("us", "share %"))
-    for node in sorted(nodes, key=lambda it: -it.mean_us)[:_MOST_ROWS]:
+    for node in sorted(nodes, key=lambda it: -it.median_us)[:_MOST_ROWS]:
         name = node.source or node.name
-        table.add_row(name, node.op_type, f"{node.mean_us:.0f}", f"{100 * node.share:.1f}")
+        table.add_row(name, node.op_type, f"{node.median_us:.0f}", f"{100 * node.share:.1f}")
     return table
 
 

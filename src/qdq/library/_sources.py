@@ -37,8 +37,8 @@ def check_output(
 ) -> Path:
     """Return ``output`` as a path; raise OutputError before any work is done.
 
-    Refused are a missing folder, a suffix that is not in ``suffixes``, and a path that is one of
-    ``inputs``, or lies inside one of them.
+    Refused are a missing folder, what is there and is no file, a suffix that is not in
+    ``suffixes``, and a path that is one of ``inputs`` or lies inside one of them.
     """
     path = Path(output)
     legal = tuple(suffixes)
@@ -52,8 +52,9 @@ def check_output(
             f"The folder of the output '{path}' does not exist",
             remedy=f"Create '{path.parent}' first",
         )
-    if path.is_dir():
-        raise OutputError(f"'{path}' is a folder", remedy="Choose the path of a file")
+    # Renaming over a device or a pipe would replace it.
+    if path.exists() and not path.is_file():
+        raise OutputError(f"'{path}' is not a regular file", remedy="Choose the path of a file")
     for source in inputs:
         given = path_of(source)
         if given is not None and _same_or_inside(path.resolve(), given.resolve()):

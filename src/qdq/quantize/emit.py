@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 
@@ -9,6 +11,8 @@ from qdq.quantize.encoding import Encoding, fake_quantize
 from qdq.quantize.plan import PlannedActivation, PlannedConstant, PlannedWeight, QuantizationPlan
 
 __all__ = ["emit_plan"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def emit_plan(model: ir.Model, plan: QuantizationPlan) -> None:
@@ -75,8 +79,8 @@ class _Writer:
         assert original.const_value is not None
         snapped = fake_quantize(original.const_value.numpy(), planned.encoding)
         value = self._initializer(f"{site.tensor}_snapped", snapped)
-        name = value.name or site.tensor
-        pair = self._pair(value, site.tensor, planned.encoding, owner=name)
+        # A constant is no owner of activations here: each parameter has an encoding of its own.
+        pair = self._pair(value, site.tensor, planned.encoding, owner=None)
         # Uses are listed in graph order: before the first one is before all.
         self._graph.insert_before(nodes[site.uses[0][0]], pair)
         for node, index in site.uses:
@@ -94,9 +98,9 @@ class _Writer:
                     snapped.name = name
 
     def _pair(
-        self, value: ir.Value, tensor: str, encoding: Encoding, *, owner: str
+        self, value: ir.Value, tensor: str, encoding: Encoding, *, owner: str | None
     ) -> list[ir.Node]:
-        scale, zero_point = self._encoding_values(owner, encoding)
+        scale, zero_point = self._encoding_values(tensor, encoding, owner=owner)
         attributes = [] if encoding.axis is None else [ir.AttrInt64("axis", encoding.axis)]
         quantize = ir.Node(
             "",
@@ -121,18 +125,25 @@ class _Writer:
         dequantize.outputs[0].shape = value.shape
         return [quantize, dequantize]
 
-    def _encoding_values(self, owner: str, encoding: Encoding) -> tuple[ir.Value, ir.Value]:
-        if owner not in self._parameters:
-            shape = () if encoding.axis is None else (-1,)
-            scale = np.asarray(encoding.scale, np.float32).reshape(shape)
-            zero_point = np.asarray(encoding.zero_point, encoding.dtype).reshape(shape)
-            self._parameters[owner] = (
-                self._initializer(f"{owner}_scale", scale),
-                self._initializer(f"{owner}_zero_point", zero_point),
-            )
-        return self._parameters[owner]
+    def _encoding_values(
+        self, tensor: str, encoding: Encoding, *, owner: str | None
+    ) -> tuple[ir.Value, ir.Value]:
+        """Return scale and zero point, made once for all activations of one owner."""
+        if owner in self._parameters:
+            return self._parameters[owner]
+        shape = () if encoding.axis is None else (-1,)
+        scale = np.asarray(encoding.scale, np.float32).reshape(shape)
+        zero_point = np.asarray(encoding.zero_point, encoding.dtype).reshape(shape)
+        base = tensor if owner is None else owner
+        made = (
+            self._initializer(f"{base}_scale", scale),
+            self._initializer(f"{base}_zero_point", zero_point),
+        )
+        if owner is not None:
+            self._parameters[owner] = made
+        return made
 
-    def _initializer(self, name: str, array: np.ndarray) -> ir.Value:  # type: ignore[type-arg]
+    def _initializer(self, name: str, array: Array) -> ir.Value:
         tensor = ir.tensor(array, name=self._fresh(name))
         value = ir.Value(
             name=tensor.name,

@@ -108,7 +108,10 @@ def quantize_values(values: FloatArray, encoding: Encoding) -> npt.NDArray[np.in
     """
     scale, zero_point = _broadcast(encoding, values.ndim)
     quotient = np.rint(values.astype(np.float32) / scale).astype(np.float64)
-    return np.clip(quotient + zero_point, encoding.qmin, encoding.qmax).astype(np.int64)
+    integers: npt.NDArray[np.int64] = np.clip(
+        quotient + zero_point, encoding.qmin, encoding.qmax
+    ).astype(np.int64)
+    return integers
 
 
 def fake_quantize(values: FloatArray, encoding: Encoding) -> FloatArray:

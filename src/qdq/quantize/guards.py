@@ -25,28 +25,31 @@ Float64Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class ScaleLimits:
-    """What surrounds a weight: encodings of the input and the output, and the bias per channel."""
+    """What surrounds a weight: encodings of the input and the output, and the bias.
+
+    The last axis of ``bias`` is the output channels, or one entry for all.
+    """
 
     input: Encoding
     output: Encoding | None
-    bias: Float64Array | None
+    bias: npt.NDArray[np.floating] | None
 
 
-def minimum_scales(limits: ScaleLimits, channels: int) -> Float64Array:
-    """Return, for each output channel, the smallest weight scale that cannot overflow.
+def minimum_scales(limits: ScaleLimits) -> Float64Array:
+    """Return, for each output channel or for all, the smallest weight scale that cannot overflow.
 
     |bias / (s_x s_w)| and |bias / (s_x s_w) - z_y s_y / (s_x s_w)| stay below the bias limit, and
     s_x s_w / s_y above the smallest multiplier.
     """
     input_scale = limits.input.scale[0]
-    needed = np.zeros(channels)
-    offset = 0.0
+    needed, offset = 0.0, 0.0
     if limits.output is not None:
         output_scale = limits.output.scale[0]
         offset = limits.output.zero_point[0] * output_scale
-        needed = np.full(channels, _SMALLEST_MULTIPLIER * output_scale / input_scale)
-    bias = np.zeros(1) if limits.bias is None else limits.bias
-    reach = np.maximum(np.abs(bias), np.abs(bias - offset))
+        needed = _SMALLEST_MULTIPLIER * output_scale / input_scale
+    bias = np.zeros((1, 1)) if limits.bias is None else limits.bias.astype(np.float64)
+    bias = bias.reshape(-1, bias.shape[-1] if bias.ndim else 1)
+    reach = np.maximum(np.abs(bias), np.abs(bias - offset)).max(axis=0)
     fitting: Float64Array = np.maximum(needed, reach / (input_scale * _BIAS_LIMIT))
     return fitting
 

@@ -36,9 +36,7 @@ def masked_scores(
     """
 
     def passes(node: ir.Node) -> bool:
-        return node.op_type in MASKING_OPS or (
-            node in facts and facts[node].op_class == "movement"
-        )
+        return node.op_type in MASKING_OPS or (node in facts and facts[node].op_class == "movement")
 
     masked: set[ir.Value] = set()
     for node in nodes:

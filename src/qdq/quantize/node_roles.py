@@ -85,11 +85,13 @@ def _island_reason(
         return f"the target '{rules.name}' computes this op in float"
     if not any(v in activations for v in node.outputs):
         return "its output is no activation"
-    if facts.weight_input is not None and len(node.inputs) <= facts.weight_input:
-        return "it has no weight"
-    for _, value in data_inputs(node, facts):
-        if not is_constant(value) and value not in activations:
-            return f"'{value.name}' is mask or index arithmetic, which stays float"
-        if node.op_type in MASKING_OPS and holds_mask(value):
-            return f"the constant '{value.name}' holds mask values of {MASK_MAGNITUDE:g} or more"
+    reasons = (_operand_reason(node, value, activations) for _, value in data_inputs(node, facts))
+    return next(filter(None, reasons), "")
+
+
+def _operand_reason(node: ir.Node, value: ir.Value, activations: frozenset[ir.Value]) -> str:
+    if not is_constant(value) and value not in activations:
+        return f"'{value.name}' is mask or index arithmetic, which stays float"
+    if node.op_type in MASKING_OPS and holds_mask(value):
+        return f"the constant '{value.name}' holds mask values of {MASK_MAGNITUDE:g} or more"
     return ""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
-from qdq.base.errors import InternalError
+from qdq.base.errors import InternalError, ModelInvalidError
 from qdq.quantize.calibrate import CalibrationRequest, Statistics
-from qdq.quantize.encoding import Encoding, FloatArray, asymmetric_encoding, symmetric_encoding
-from qdq.quantize.encoding import weight_encoding
+from qdq.quantize.encoding import Encoding, FloatArray, weight_encoding
 from qdq.quantize.guards import ScaleLimits, enlarge_scales, minimum_scales
 from qdq.quantize.histogram import Histogram
-from qdq.quantize.placement import ConstantSite, Island, Placement, WeightConsumer, WeightSite
+from qdq.quantize.placement import Island, Placement, WeightSite
 from qdq.quantize.plan import (
     PlannedActivation,
     PlannedConstant,
@@ -45,12 +47,10 @@ def make_plan(
     model: ir.Model, placement: Placement, statistics: Statistics, settings: Settings
 ) -> QuantizationPlan:
     """Choose every encoding of ``placement``."""
-    constants = tuple(_plan_constant(model, site, settings) for site in placement.constants)
+    tables = {s.tensor: _constant_range(model, s.tensor, settings) for s in placement.constants}
     chosen = _owner_encodings(placement, statistics, settings)
-    for constant in constants:
-        chosen.setdefault(
-            constant.site.tensor, (ChosenRange(constant.encoding, "min_max", 0.0), "constant")
-        )
+    for tensor, found in tables.items():
+        chosen.setdefault(tensor, (found, "constant"))
     activations = tuple(
         PlannedActivation(
             site=site,
@@ -63,8 +63,15 @@ def make_plan(
         if site.owner in chosen
     )
     by_tensor = {planned.site.tensor: planned.encoding for planned in activations}
+    constants = tuple(
+        PlannedConstant(site, by_tensor.get(site.like or "", tables[site.tensor].encoding))
+        for site in placement.constants
+    )
+    moment_axes = _moment_axes(model, placement)
     weights = tuple(
-        _plan_weight(model, site, by_tensor, statistics, settings)
+        _plan_weight(
+            model, site, by_tensor, settings, statistics=statistics, moment_axes=moment_axes
+        )
         for site in placement.weights
         if all(consumer.input_tensor in by_tensor for consumer in site.consumers)
     )
@@ -119,21 +126,25 @@ def _observed(histogram: Histogram | None) -> tuple[float, float] | None:
     return None if histogram is None else (histogram.minimum, histogram.maximum)
 
 
-def _plan_constant(model: ir.Model, site: ConstantSite, settings: Settings) -> PlannedConstant:
-    values = _initializer(model, site.tensor)
-    low, high = float(values.min(initial=0.0)), float(values.max(initial=0.0))
+def _constant_range(model: ir.Model, tensor: str, settings: Settings) -> ChosenRange:
+    values = _initializer(model, tensor)
+    histogram = Histogram()
+    if values.size:
+        histogram.add(values, low=float(values.min()), high=float(values.max()))
     bits = settings.activation_bits
-    if bits >= _SYMMETRIC_BITS:
-        return PlannedConstant(site, symmetric_encoding(max(-low, high), bits=bits))
-    return PlannedConstant(site, asymmetric_encoding(low, high, bits=bits))
+    return choose_range(
+        histogram, bits=bits, symmetric=bits >= _SYMMETRIC_BITS, scheme=settings.range_scheme
+    )
 
 
 def _plan_weight(
     model: ir.Model,
     site: WeightSite,
     activations: dict[str, Encoding],
-    statistics: Statistics,
     settings: Settings,
+    *,
+    statistics: Statistics,
+    moment_axes: Mapping[str, int],
 ) -> PlannedWeight:
     weight = _initializer(model, site.tensor)
     rows = rows_by_channel(weight, site.axis)
@@ -141,63 +152,79 @@ def _plan_weight(
     if settings.range_scheme_requested == "min_max":
         scales, scheme = min_max_scales(rows, bits=bits), "min_max"
     else:
-        importance = _importance(model, site, weight, statistics)
+        importance = _importance(model, site, statistics, moment_axes)
         scales, scheme = mse_scales(rows, importance, bits=bits), "mse_minimizer"
-    needed = np.zeros(len(rows))
-    for consumer in site.consumers:
-        limits = ScaleLimits(
-            input=activations[consumer.input_tensor],
-            output=activations.get(consumer.output_tensor or ""),
-            bias=_bias(model, consumer),
-        )
-        smallest = minimum_scales(limits, len(rows) if site.axis is not None else 1)
-        needed = np.maximum(needed, smallest if site.axis is not None else smallest.max())
-    scales, enlarged = enlarge_scales(scales, needed)
+    scales, enlarged = enlarge_scales(scales, _needed_scales(model, site, activations, len(rows)))
     encoding = weight_encoding(scales, bits=bits, axis=site.axis)
     return PlannedWeight(site, encoding, scheme, enlarged)
 
 
-def _bias(model: ir.Model, consumer: WeightConsumer) -> np.ndarray | None:  # type: ignore[type-arg]
-    if consumer.bias is None:
-        return None
-    return _initializer(model, consumer.bias).astype(np.float64).reshape(-1)
+def _needed_scales(
+    model: ir.Model, site: WeightSite, activations: dict[str, Encoding], rows: int
+) -> npt.NDArray[np.float64]:
+    """Return the smallest scale of each row with which no consumer overflows."""
+    needed = np.zeros(rows)
+    for consumer in site.consumers:
+        limits = ScaleLimits(
+            input=activations[consumer.input_tensor],
+            output=activations.get(consumer.output_tensor or ""),
+            bias=None if consumer.bias is None else _initializer(model, consumer.bias),
+        )
+        smallest = minimum_scales(limits)
+        needed = np.maximum(needed, smallest.max() if site.axis is None else smallest)
+    return needed
 
 
 def _importance(
-    model: ir.Model, site: WeightSite, weight: FloatArray, statistics: Statistics
+    model: ir.Model, site: WeightSite, statistics: Statistics, moment_axes: Mapping[str, int]
 ) -> FloatArray | None:
     if len(site.consumers) != 1 or site.axis is None:
         return None
     consumer = site.consumers[0]
-    moments = statistics.second_moments.get(consumer.input_tensor)
-    if moments is None:
-        return None
     node = next(n for n in model.graph if n.name == consumer.node)
-    groups = int(node.attributes.get_int("group", 1) or 1)
-    return importance_rows(moments, weight.shape, consumer.op_type, groups)
+    moments = statistics.second_moments.get(consumer.input_tensor)
+    if moments is None or moment_axes.get(consumer.input_tensor) != _input_channel_axis(node):
+        return None
+    shape = _initializer(model, site.tensor).shape
+    groups = node.attributes.get_int("group") or 1
+    return importance_rows(moments, shape, consumer.op_type, groups)
 
 
 def _moment_axes(model: ir.Model, placement: Placement) -> dict[str, int]:
-    """Return the channel axis of each tensor whose second moments weigh a weight's errors."""
+    """Return the channel axis of each tensor whose second moments weigh a weight's errors.
+
+    One axis for each tensor: where two layers disagree, the first one has it.
+    """
     nodes = {node.name: node for node in model.graph}
     axes: dict[str, int] = {}
     for site in placement.weights:
         if len(site.consumers) != 1 or site.axis is None:
             continue
         consumer = site.consumers[0]
-        shape = model.graph.initializers[site.tensor].shape
-        if shape is None or (consumer.op_type == "Conv" and shape[1] == 1):
-            continue
-        if consumer.op_type == "Gemm" and nodes[consumer.node].attributes.get_int("transA", 0):
-            continue
-        axes[consumer.input_tensor] = 1 if consumer.op_type.startswith("Conv") else -1
+        shape = _initializer(model, site.tensor).shape
+        axis = _input_channel_axis(nodes[consumer.node])
+        depthwise = consumer.op_type == "Conv" and shape[1] == 1
+        if axis is not None and not depthwise:
+            axes.setdefault(consumer.input_tensor, axis)
     return axes
+
+
+def _input_channel_axis(node: ir.Node) -> int | None:
+    """Return the axis of a layer's input that is summed over with the weight; None: unknown."""
+    if node.op_type == "Gemm":
+        return 0 if node.attributes.get_int("transA") else -1
+    return 1 if node.op_type.startswith("Conv") else -1
 
 
 def _initializer(model: ir.Model, name: str) -> FloatArray:
     value = model.graph.initializers[name]
     if value.const_value is None:
         raise InternalError(f"Initializer '{name}' has no value")
-    return np.asarray(value.const_value.numpy(), np.float32)
-
-
+    array = np.asarray(value.const_value.numpy(), np.float32)
+    if not np.isfinite(array).all():
+        raise ModelInvalidError(
+            "It is a constant that holds NaN or infinity",
+            tensor=name,
+            remedy="Check the model: no integer stands for such a value",
+        )
+    return array

@@ -30,7 +30,7 @@ def place_sites(graph: ir.Graph, rules: TargetRules, *, activation_bits: int) ->
     nodes = list(graph)
     activations = activation_values(graph)
     roles = assign_roles(nodes, activations, rules)
-    groups = find_supergroups((n for n in nodes if n in roles.facts), rules)
+    groups = find_supergroups([n for n in nodes if n in roles.facts], rules)
     sites = _site_values(nodes, activations, roles, groups)
     ties = tie_encodings(nodes, sites, roles, rules, bits=activation_bits)
     group_of = {node: group for group in groups for node in group}
@@ -123,7 +123,9 @@ def _symmetric_owners(
     return {
         ties.owner(node.inputs[1])
         for node in nodes
-        if node in roles.facts and node.op_type == "MatMul" and node.inputs[1] is not None
+        if node in roles.facts
+        and node.op_type == "MatMul"
+        and node.inputs[1] is not None
         and not node.inputs[1].is_initializer()
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import onnx_ir as ir
 
@@ -15,12 +15,12 @@ __all__ = ["find_supergroups"]
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
-def find_supergroups(nodes: Iterable[ir.Node], rules: TargetRules) -> list[tuple[ir.Node, ...]]:
-    """Return the disjoint chains of ``rules.supergroups`` in graph order, the longest at each start.
+def find_supergroups(nodes: Sequence[ir.Node], rules: TargetRules) -> list[tuple[ir.Node, ...]]:
+    """Return the disjoint chains of ``rules.supergroups`` in graph order, the longest of each start.
 
-    All members are among ``nodes``, those that are quantized.  A link holds when the value between has no other reader and is no graph output.
+    All members are among ``nodes``, those that are quantized.  A link holds when the value between
+    has no other reader and is no graph output.
     """
-    nodes = list(nodes)
     members = frozenset(nodes)
     chains = sorted(rules.supergroups, key=len, reverse=True)
     found: list[tuple[ir.Node, ...]] = []

@@ -71,16 +71,16 @@ def _fix_range(node: ir.Node, rules: TargetRules, bits: int, ties: EncodingTies)
         ties.fixed[node.outputs[0]] = fixed
 
 
-def _tie_outputs(
-    node: ir.Node, facts: OpFacts, sites: set[ir.Value], ties: EncodingTies
-) -> None:
+def _tie_outputs(node: ir.Node, facts: OpFacts, sites: set[ir.Value], ties: EncodingTies) -> None:
     assert facts.data is not None
     source = node.inputs[facts.data[0]]
     if source is None:
         return
     for value in node.outputs:
         if value in sites and (source in sites or source.is_initializer()):
-            ties.tie(value, source, f"shares the encoding of '{source.name}' through {node.op_type}")
+            ties.tie(
+                value, source, f"shares the encoding of '{source.name}' through {node.op_type}"
+            )
 
 
 def _tie_inputs(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 
@@ -32,7 +34,8 @@ def min_max_scales(rows: FloatArray, *, bits: int) -> FloatArray:
     """Return the scale of each row whose largest magnitude just fits."""
     steps = np.float32((1 << (bits - 1)) - 1)
     magnitude = np.max(np.abs(rows), axis=1, initial=0.0)
-    return np.maximum(magnitude / steps, np.float32(MIN_SCALE)).astype(np.float32)
+    scales: FloatArray = np.maximum(magnitude / steps, np.float32(MIN_SCALE)).astype(np.float32)
+    return scales
 
 
 def mse_scales(rows: FloatArray, importance: FloatArray | None, *, bits: int) -> FloatArray:
@@ -87,17 +90,21 @@ def _search(
 ) -> FloatArray:
     best = np.ones(len(rows), np.float32)
     errors = np.full(len(rows), np.inf, np.float32)
+    keep_better = partial(
+        _keep_better, rows, largest, importance=importance, best=best, errors=errors, bits=bits
+    )
     for fraction in _COARSE:
-        _keep_better(rows, largest, np.full_like(best, fraction), importance, best, errors, bits)
+        keep_better(fraction=np.full_like(best, fraction))
     center = best.copy()
     for offset in _FINE:
-        _keep_better(rows, largest, center + offset, importance, best, errors, bits)
+        keep_better(fraction=center + offset)
     return largest * best
 
 
 def _keep_better(
     rows: FloatArray,
     largest: FloatArray,
+    *,
     fraction: FloatArray,
     importance: FloatArray | None,
     best: FloatArray,

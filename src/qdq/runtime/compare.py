@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import onnx_ir as ir
 
@@ -21,6 +21,8 @@ from qdq.runtime.probe import TensorFacts, feed, probe
 from qdq.runtime.session import open_session
 
 __all__ = ["Comparison", "Divergence", "Skipped", "TensorComparison", "compare_models"]
+
+_Facts: TypeAlias = tuple[Mapping[str, TensorFacts], Mapping[str, TensorFacts]]
 
 # Tensors requested at once from both models together.  More tensors take more passes.
 _MEMORY_BYTES = 512 << 20
@@ -132,22 +134,13 @@ def compare_models(
     side_a, side_b, outputs = _sides(_loaded(a), _loaded(b))
     inner = _inner_pairs(side_a, side_b) if tensors else []
     pairs = list(dict.fromkeys((*outputs, *inner)))
-    facts_a, facts_b = (
-        probe(
-            side.model,
-            list(dict.fromkeys(names)),
-            samples=samples,
-            inputs=side.inputs,
-            threads=threads,
-        )
-        for side, names in ((side_a, [p.a for p in pairs]), (side_b, [p.b for p in pairs]))
-    )
-    reasons = {pair: _mismatch(facts_a[pair.a], facts_b[pair.b]) for pair in pairs}
+    facts = _facts(side_a, side_b, pairs, samples, threads=threads)
+    reasons = {pair: _mismatch(facts[0][pair.a], facts[1][pair.b]) for pair in pairs}
     good = [pair for pair in pairs if reasons[pair] is None]
-    streams = _compare(side_a, side_b, good, samples, settings=settings, facts=(facts_a, facts_b))
+    streams = _compare(side_a, side_b, good, samples, settings=settings, facts=facts)
     reasons |= {pair: _PER_SAMPLE for pair in good if pair not in streams}
     found = {
-        pair: _row(pair, side_a.view, facts_a[pair.a], stream) for pair, stream in streams.items()
+        pair: _row(pair, side_a.view, facts[0][pair.a], stream) for pair, stream in streams.items()
     }
     rows = tuple(found[pair] for pair in inner if pair in found)
     return Comparison(
@@ -178,6 +171,15 @@ def _inner_pairs(a: _Side, b: _Side) -> list[Pair]:
     return align_tensors(a.view, b.view, inputs=inputs)
 
 
+def _facts(a: _Side, b: _Side, pairs: Sequence[Pair], samples: Samples, *, threads: int) -> _Facts:
+    names_a = list(dict.fromkeys(pair.a for pair in pairs))
+    names_b = list(dict.fromkeys(pair.b for pair in pairs))
+    return (
+        probe(a.model, names_a, samples=samples, inputs=a.inputs, threads=threads),
+        probe(b.model, names_b, samples=samples, inputs=b.inputs, threads=threads),
+    )
+
+
 def _mismatch(a: TensorFacts, b: TensorFacts) -> str | None:
     for facts in (a, b):
         if facts.shape is None:
@@ -205,7 +207,7 @@ def _compare(
     samples: Samples,
     *,
     settings: _Settings,
-    facts: tuple[Mapping[str, TensorFacts], Mapping[str, TensorFacts]],
+    facts: _Facts,
 ) -> dict[Pair, MetricsStream]:
     sizes = {pair: facts[0][pair.a].nbytes + facts[1][pair.b].nbytes for pair in pairs}
     chunks = list(_chunks(sizes, settings.memory_bytes))

@@ -160,16 +160,27 @@ def profile_model(
             "samples": _write_samples(samples, Path(folder), iterations),
             "seed": seed,
         }
-        found = run_child(
-            "qdq.runtime.profile_child",
-            spec,
-            timeout_s=2 * limit + _EXTRA_SECONDS,
-            workdir=folder,
-            progress=progress,
-        )
-        # A name only: the child does not choose the folder.
-        nodes = node_times(Path(folder) / Path(str(found["nodes"])).name, graph)
-    return _profile(found, nodes, "given samples" if samples is not None else "random data")
+        return _measure(spec, Path(folder), graph, given=samples is not None, progress=progress)
+
+
+def _measure(
+    spec: Mapping[str, Any],
+    folder: Path,
+    graph: onnx.GraphProto,
+    *,
+    given: bool,
+    progress: Progress,
+) -> Profile:
+    found = run_child(
+        "qdq.runtime.profile_child",
+        spec,
+        timeout_s=2 * spec["max_time"] + _EXTRA_SECONDS,
+        workdir=folder,
+        progress=progress,
+    )
+    # A name only: the child does not choose the folder.
+    nodes = node_times(folder / Path(str(found["nodes"])).name, graph)
+    return _profile(found, nodes, "given samples" if given else "random data")
 
 
 def _check_numbers(iterations: int, threads: int | None, max_time: float | None) -> None:

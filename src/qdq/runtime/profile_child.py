@@ -12,6 +12,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,10 @@ _KIB = 1024
 
 
 def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Measure the model of ``spec`` (see ``profile._spec``) and return plain figures."""
+    """Measure the model of ``spec`` (see ``profile.profile_model``) and return plain figures."""
     _settle()
     options = session_options(optimize=True, threads=spec["threads"], spin=True)
-    loader = lambda: load_session(spec["model"], options)  # noqa: E731
+    loader = partial(load_session, spec["model"], options)
     iterations = int(spec["iterations"])
     progress.step("profile", _WARM_LOADS + 1 + iterations)
     session, first_load = _measured(loader, times=1)

@@ -33,9 +33,8 @@ from qdq.runtime.ort_errors import run_error
 
 __all__ = ["Array", "Session", "TensorInfo", "open_session", "value_dtypes"]
 
-# Above this, weights go through a temporary file that ONNX Runtime maps: a quarter of a second per
-# 100 MB, where the way through memory (proto, bytes, ONNX Runtime's copies) costs five times the
-# weights, and protobuf ends at 2 GiB.
+# Above this, weights go through a temporary file that ONNX Runtime maps.  The way through memory
+# (proto, bytes, ONNX Runtime's copies) takes five times the weights, and protobuf ends at 2 GiB.
 _LARGEST_IN_MEMORY = 128 << 20
 
 _EXTERNAL_FOLDER_KEY = "session.model_external_initializers_file_folder_path"

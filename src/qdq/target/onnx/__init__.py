@@ -1,10 +1,10 @@
-"""Target ``onnx``: an optimised graph, and a QDQ graph in the form whose integers ONNX Runtime runs."""
+"""Target ``onnx``: an optimised graph; a QDQ graph in the form that integer kernels run."""
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
-from qdq.graph import GraphPass, Note, OptimizeResult, optimize
+from qdq.graph import GraphPass, Note, OptimizeResult, PassOutcome, optimize
 from qdq.target.onnx.activations import MakeActivationsUnsigned
 from qdq.target.onnx.biases import StoreIntegerBiases
 from qdq.target.onnx.clips import AbsorbClips
@@ -39,6 +39,7 @@ def compile_onnx(model: ir.Model) -> OptimizeResult:
     modified = first.modified
     for graph_pass in HOST_PASSES:
         outcome = graph_pass(model)
+        assert isinstance(outcome, PassOutcome)
         notes.extend(outcome.notes)
         modified |= outcome.modified
     swept = optimize(model)

@@ -32,30 +32,32 @@ class MakeActivationsUnsigned(GraphPass):
             if constant_array(node.inputs[0]) is not None:
                 continue
             readers = [use.node for use in node.outputs[0].uses()]
-            if node.outputs[0].is_graph_output() or any(
-                reader.op_type != "DequantizeLinear" for reader in readers
-            ):
-                log.kept(node, "its integers are read by something else than DequantizeLinear")
+            reason = _why_not(node, readers)
+            if reason:
+                log.kept(node, reason)
                 continue
-            _shift(model.graph, node, readers, encoding.zero_point)
+            for user in (node, *readers):
+                _shift(model.graph, user)
+            node.attributes.pop("output_dtype", None)
+            node.outputs[0].dtype = ir.DataType.UINT8
             log.applied(node, "shifted from int8 to uint8")
             modified = True
         return modified
 
 
-def _shift(
-    graph: ir.Graph,
-    node: ir.Node,
-    readers: list[ir.Node],
-    zero_point: np.ndarray,  # type: ignore[type-arg]
-) -> None:
-    shifted = (zero_point.astype(np.int16) + _SHIFT).astype(np.uint8)
+def _why_not(node: ir.Node, readers: list[ir.Node]) -> str:
+    if node.outputs[0].is_graph_output() or any(r.op_type != "DequantizeLinear" for r in readers):
+        return "its integers are read by something else than DequantizeLinear"
+    if any(encoding_of(reader) is None for reader in readers):
+        return "a DequantizeLinear behind it has no constant encoding"
+    return ""
+
+
+def _shift(graph: ir.Graph, node: ir.Node) -> None:
+    encoding = encoding_of(node)
+    assert encoding is not None
+    shifted = (encoding.zero_point.astype(np.int16) + _SHIFT).astype(np.uint8)
     value = add_initializer(graph, f"{node.outputs[0].name}_zero_point_unsigned", shifted)
-    for user in (node, *readers):
-        if len(user.inputs) > 2:
-            user.replace_input_with(2, value)
-        else:
-            user.resize_inputs(3)
-            user.replace_input_with(2, value)
-    node.attributes.pop("output_dtype", None)
-    node.outputs[0].dtype = ir.DataType.UINT8
+    if len(node.inputs) < 3:
+        node.resize_inputs(3)
+    node.replace_input_with(2, value)

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from qdq.graph import GraphPass, NoteLog, add_initializer, constant_array
-from qdq.target.onnx.encodings import ConstantEncoding, dequantized_by, encoding_of
+from qdq.target.onnx.encodings import Array, ConstantEncoding, dequantized_by, encoding_of
 
 __all__ = ["StoreIntegerBiases"]
 
@@ -44,8 +44,8 @@ class StoreIntegerBiases(GraphPass):
         return modified
 
 
-def _bias_scale(node: ir.Node) -> np.ndarray | None:  # type: ignore[type-arg]
-    """Return s_x * s_w per output channel, or one for all, or None where that is not defined."""
+def _bias_scale(node: ir.Node) -> Array | None:
+    """Return s_x * s_w per output channel, or one for all; None where that is no normal number."""
     data = encoding_of(dequantized_by(node.inputs[0]))
     weight = encoding_of(dequantized_by(node.inputs[1]))
     if data is None or weight is None or not data.is_per_tensor:
@@ -57,8 +57,8 @@ def _bias_scale(node: ir.Node) -> np.ndarray | None:  # type: ignore[type-arg]
         or node.attributes.get_float("beta", 1.0) != 1.0
     ):
         return None
-    product: np.ndarray = (data.scale * weight.scale).astype(np.float32)  # type: ignore[type-arg]
-    return product
+    product = np.asarray(data.scale * weight.scale, np.float32)
+    return product if np.all(product >= np.finfo(np.float32).tiny) else None
 
 
 def _on_output_channels(node: ir.Node, weight: ConstantEncoding) -> bool:
@@ -74,8 +74,8 @@ def _on_output_channels(node: ir.Node, weight: ConstantEncoding) -> bool:
 def _quantize_bias(
     graph: ir.Graph,
     node: ir.Node,
-    bias: np.ndarray,  # type: ignore[type-arg]
-    scale: np.ndarray,  # type: ignore[type-arg]
+    bias: Array,
+    scale: Array,
 ) -> str:
     """Replace the bias input; return why not, or an empty string."""
     flat = bias.reshape(-1)
@@ -92,7 +92,9 @@ def _quantize_bias(
         add_initializer(graph, f"{name}_zero_point", np.zeros(scale.shape, np.int32)),
     ]
     axis = [ir.AttrInt64("axis", 0)] if scale.ndim else []
-    dequantize = ir.Node("", "DequantizeLinear", inputs, axis, name=f"{name}_dequantize_{node.name}")
+    dequantize = ir.Node(
+        "", "DequantizeLinear", inputs, axis, name=f"{name}_dequantize_{node.name}"
+    )
     output = dequantize.outputs[0]
     output.name = f"{inputs[0].name}_dq"
     output.dtype, output.shape = ir.DataType.FLOAT, ir.Shape(flat.shape)

@@ -26,7 +26,9 @@ class AbsorbClips(GraphPass):
             if node.op_type not in ("Relu", "Clip") or node.domain:
                 continue
             reader = sole_consumer(node.outputs[0])
-            encoding = encoding_of(reader) if reader and reader.op_type == "QuantizeLinear" else None
+            encoding = (
+                encoding_of(reader) if reader and reader.op_type == "QuantizeLinear" else None
+            )
             source = node.inputs[0]
             if encoding is None or source is None or not encoding.is_per_tensor:
                 continue
@@ -54,7 +56,7 @@ def _bounds(node: ir.Node) -> tuple[float, float] | None:
         bound = constant_array(value)
         if bound is None:
             return None
-        low, high = (float(bound), high) if position == 0 else (low, float(bound))
+        low, high = (bound.item(), high) if position == 0 else (low, bound.item())
     return low, high
 
 

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from qdq.graph import constant_array
 
-__all__ = ["ConstantEncoding", "dequantized_by", "encoding_of"]
+__all__ = ["Array", "ConstantEncoding", "dequantized_by", "encoding_of"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

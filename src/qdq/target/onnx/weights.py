@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from qdq.graph import GraphPass, NoteLog, add_initializer, constant_array
-from qdq.target.onnx.encodings import ConstantEncoding, encoding_of
+from qdq.target.onnx.encodings import Array, ConstantEncoding, encoding_of
 
 __all__ = ["StoreIntegerWeights"]
 
@@ -28,6 +28,9 @@ class StoreIntegerWeights(GraphPass):
             values = constant_array(node.inputs[0])
             if values is None:
                 continue
+            if node.outputs[0].is_graph_output():
+                log.kept(node, "its integers are an output of the model")
+                continue
             encoding = encoding_of(node)
             if encoding is None or values.dtype != np.float32:
                 log.kept(node, "its encoding is not constant, or its input not float32")
@@ -38,15 +41,15 @@ class StoreIntegerWeights(GraphPass):
         return modified
 
 
-def _fold(graph: ir.Graph, node: ir.Node, integers: np.ndarray) -> None:  # type: ignore[type-arg]
+def _fold(graph: ir.Graph, node: ir.Node, integers: Array) -> None:
     source = node.inputs[0]
     base = "weight" if source is None or source.name is None else source.name
     stored = add_initializer(graph, f"{base}_quantized", integers)
-    ir.convenience.replace_all_uses_with(node.outputs[0], stored, replace_graph_outputs=True)
+    ir.convenience.replace_all_uses_with(node.outputs[0], stored)
     graph.remove(node, safe=True)
 
 
-def _quantize(values: np.ndarray, encoding: ConstantEncoding) -> np.ndarray:  # type: ignore[type-arg]
+def _quantize(values: Array, encoding: ConstantEncoding) -> Array:
     scale, zero_point = encoding.scale, encoding.zero_point
     if not encoding.is_per_tensor:
         shape = [1] * values.ndim
@@ -54,5 +57,5 @@ def _quantize(values: np.ndarray, encoding: ConstantEncoding) -> np.ndarray:  # 
         scale, zero_point = scale.reshape(shape), zero_point.reshape(shape)
     low, high = encoding.limits
     integers = np.rint(values / scale).astype(np.int64) + zero_point.astype(np.int64)
-    result: np.ndarray = np.clip(integers, low, high).astype(encoding.zero_point.dtype)  # type: ignore[type-arg]
+    result: Array = np.clip(integers, low, high).astype(encoding.zero_point.dtype)
     return result
