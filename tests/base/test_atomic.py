@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,11 @@ def test_a_block_that_writes_nothing_is_an_output_error(tmp_path: Path) -> None:
         atomic_output(tmp_path / "out.bin"),
     ):
         pass
+
+
+def test_a_device_in_the_way_is_not_replaced(tmp_path: Path) -> None:
+    fifo = tmp_path / "out.onnx"
+    os.mkfifo(fifo)
+    with pytest.raises(OutputError, match="no regular file"), atomic_output(fifo) as path:
+        path.write_bytes(b"x")
+    assert fifo.is_fifo()

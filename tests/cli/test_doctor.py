@@ -77,6 +77,7 @@ def test_versions(
         return version
 
     monkeypatch.setattr(_doctor.metadata, "version", fake)
+    monkeypatch.setattr(_doctor, "_import_errors", lambda modules: {})
     result = qdq("doctor")
     assert result.exit_code == code
     assert part in result.stdout

@@ -18,7 +18,8 @@ from qdq.dataset import open_samples, write_h5, write_npz
 
 FUZZ = settings(
     max_examples=150,
-    deadline=5000,
+    # A hang is found by the timeout of the whole test; a slow machine is no failure.
+    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

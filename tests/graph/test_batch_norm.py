@@ -75,7 +75,7 @@ def test_folds_and_computes_the_same(build, run, ops, case):
     body, shape, weights, expected = FOLDED[case]
     dims = ",".join(map(str, shape))
     model = build(
-        f"g (float[{dims}] x) => (float y) {{ {body} {BN.format('c')} }}", **weights, **params(4)
+        f"g (float[{dims}] x) => (float[] y) {{ {body} {BN.format('c')} }}", **weights, **params(4)
     )
     feeds = {"x": f32(*shape)}
     before = run(model, feeds)["y"]
@@ -87,7 +87,7 @@ def test_folds_and_computes_the_same(build, run, ops, case):
 
 def test_a_shared_weight_is_copied(build, run, ops):
     model = build(
-        """g (float[1,3,5,5] x) => (float y, float z)
+        """g (float[1,3,5,5] x) => (float[] y, float[] z)
         { c = Conv(x, w) y = BatchNormalization(c, s, o, m, v) z = Conv<pads=[1,1,1,1]>(x, w) }""",
         w=f32(4, 3, 3, 3),
         **params(4),
@@ -103,7 +103,7 @@ def test_a_shared_weight_is_copied(build, run, ops):
 
 def test_two_in_a_row_both_fold(build, run, ops):
     model = build(
-        """g (float[1,3,5,5] x) => (float y) { c = Conv(x, w)
+        """g (float[1,3,5,5] x) => (float[] y) { c = Conv(x, w)
         d = BatchNormalization(c, s, o, m, v) y = BatchNormalization(d, qs, qo, qm, qv) }""",
         w=f32(4, 3, 3, 3),
         **params(4),
@@ -135,7 +135,7 @@ def test_says_why_it_keeps_one(build, run, ops, case):
     if " z =" not in f" {body}":
         body += " z = Relu(x)"
     model = build(
-        f"""g (float[1,3,5,5] x, float[3,3,1,1] wx, float[3] bx) => (float y, float z)
+        f"""g (float[1,3,5,5] x, float[3,3,1,1] wx, float[3] bx) => (float[] y, float[] z)
         {{ {body} {BN.format(source)} }}""",
         w=f32(3, 3, 1, 1),
         qs=np.array(0.1, np.float32),
@@ -153,7 +153,7 @@ def test_says_why_it_keeps_one(build, run, ops, case):
 
 def test_training_mode_is_kept(build, ops):
     model = build(
-        """g (float[1,3,5,5] x) => (float y) { c = Conv(x, w)
+        """g (float[1,3,5,5] x) => (float[] y) { c = Conv(x, w)
         y, rm, rv = BatchNormalization<training_mode=1>(c, s, o, m, v) }""",
         w=f32(3, 3, 1, 1),
         **params(3),
@@ -177,7 +177,7 @@ def test_training_mode_is_kept(build, ops):
 )
 def test_a_bias_written_as_add(build, run, ops, constant, folded):
     model = build(
-        "g (float[1,3,6,6] x) => (float y) { c = Conv(x, w, b) y = Add(c, a) }",
+        "g (float[1,3,6,6] x) => (float[] y) { c = Conv(x, w, b) y = Add(c, a) }",
         w=f32(4, 3, 1, 1),
         b=f32(4),
         a=constant,

@@ -42,7 +42,7 @@ CASES = {
 def test_chains_become_one(build, run, ops, case, tail):
     body, weights, expected = CASES[case]
     output = "r" if tail else "y"
-    model = build(f"g (float[1,2,3,4] x) => (float {output}) {{ {body} {tail} }}", **weights)
+    model = build(f"g (float[1,2,3,4] x) => (float[] {output}) {{ {body} {tail} }}", **weights)
     before = run(model, {"x": X})[output]
     optimize(model)
     assert ops(model) == expected + (["Relu"] if tail else [])
@@ -65,7 +65,7 @@ def test_a_dynamic_batch_is_kept_dynamic(build, run, ops):
 
 def test_a_chain_that_others_read_stays(build, run, ops):
     model = build(
-        """g (float[1,2,3,4] x) => (float y, float z)
+        """g (float[1,2,3,4] x) => (float[] y, float[] z)
         { a = Transpose<perm=[0,2,3,1]>(x) y = Transpose<perm=[0,2,1,3]>(a) z = Relu(a) }"""
     )
     before = run(model, {"x": X})

@@ -78,7 +78,7 @@ def test_no_ops(build, run, ops, case, place):
     body, weights, removed = case
     tail, output = ("y = Neg(b)", "y") if place == "inside" else ("", "b")
     model = build(
-        f"g (float[2,3,4] x) => (float {output}) {{ a = Abs(x) {body} {tail} }}", **weights
+        f"g (float[2,3,4] x) => (float[] {output}) {{ a = Abs(x) {body} {tail} }}", **weights
     )
     before = run(model, {"x": X})
     optimize(model)

@@ -134,7 +134,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_outputs_are_unchanged(build, run, case, target):
     opset, body, weights = CASES[case]
-    model = build(f"g ({DATA}) => (float y) {{ {body} }}", opset=opset, **weights)
+    model = build(f"g ({DATA}) => (float[] y) {{ {body} }}", opset=opset, **weights)
     before = run(model, {"x": X})["y"]
     if opset >= target:
         assert not raise_opset(model, target)
@@ -200,7 +200,7 @@ REFUSED = {
 def test_what_has_no_equal_is_refused_by_name(build, case):
     opset, body, match = REFUSED[case]
     output = "z" if "z =" in body else "y"
-    model = build(f"g ({DATA}) => (float {output}) {{ {body} }}", opset=opset, s=f32(4))
+    model = build(f"g ({DATA}) => (float[] {output}) {{ {body} }}", opset=opset, s=f32(4))
     with pytest.raises(UnsupportedError, match=match) as caught:
         raise_opset(model, 21)
     assert case == "old" or caught.value.op_type
@@ -208,7 +208,7 @@ def test_what_has_no_equal_is_refused_by_name(build, case):
 
 def test_ops_in_subgraphs_are_raised_too(build, run):
     model = build(
-        """g (bool c, float[2,3] x) => (float y) {
+        """g (bool c, float[2,3] x) => (float[] y) {
           y = If(c) <then_branch = t () => (float a) {
             k = Unsqueeze<axes=[0]>(x) a = Squeeze<axes=[0]>(k) },
                      else_branch = e () => (float b) { b = ReduceMean<axes=[0]>(x) }>
@@ -223,7 +223,7 @@ def test_ops_in_subgraphs_are_raised_too(build, run):
 
 
 def test_softmax_of_unknown_rank(build, run):
-    model = build("g (float x) => (float y) { y = Softmax<axis=1>(x) }", opset=11)
+    model = build("g (float x) => (float[] y) { y = Softmax<axis=1>(x) }", opset=11)
     model.graph.inputs[0].shape = None
     before = run(model, {"x": X})["y"]
     raise_opset(model, 13)

@@ -2,7 +2,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from qdq.base.errors import InternalError, OptionError
+from qdq.base.errors import InternalError, ModelInvalidError, OptionError
 from qdq.graph.diff import collect_encodings, live_encodings
 from qdq.graph.optimize import optimize
 from qdq.graph.passes import PIPELINE, GraphPass
@@ -53,7 +53,7 @@ def test_dims_that_are_known_are_constants(build, run, ops, case):
 
 def test_dims_that_are_not_known_stay(build, run, ops):
     model = build(
-        """g (float[N,3] x) => (float y) { i = Constant<value_ints=[0]>()
+        """g (float[N,3] x) => (float[] y) { i = Constant<value_ints=[0]>()
         s = Shape(x) c = Gather(s, i) y = Expand(x, s2) s2 = Concat<axis=0>(c, k)
         k = Constant<value_ints=[3]>() }"""
     )
@@ -65,7 +65,7 @@ def test_dims_that_are_not_known_stay(build, run, ops):
 
 def test_random_ops_and_large_values_are_not_folded(build, ops):
     model = build(
-        """g (float[2] x) => (float[2] y, float z) {
+        """g (float[2] x) => (float[2] y, float[] z) {
         s = Constant<value_ints=[2]>() r = RandomNormal<shape=[2], seed=1.0>() y = Add(x, r)
         n = Constant<value_ints=[5000000]>() z = ConstantOfShape(n) }"""
     )
@@ -75,7 +75,7 @@ def test_random_ops_and_large_values_are_not_folded(build, ops):
     assert any("large" in str(note) for note in result.notes)
 
 
-QDQ = """g (float[1,3,4,4] x) => (float y, float z) {
+QDQ = """g (float[1,3,4,4] x) => (float[] y, float[] z) {
   xq = QuantizeLinear(x, s1, z8) xd = DequantizeLinear(xq, s1, z8)
   wd = DequantizeLinear<axis=0>(wq, ws, wz)
   two = Constant<value_float=2.0>() wd2 = Mul(wd, two)
@@ -117,7 +117,7 @@ def test_every_encoding_survives(quantized, run, ops):
         np.testing.assert_array_equal(value, before[name])
 
 
-MANY = """g (float[2,3,8,8] x, float[1] unused) => (float y, float[2,3,8,8] x2, float k) {
+MANY = """g (float[2,3,8,8] x, float[1] unused) => (float[] y, float[2,3,8,8] x2, float[] k) {
   n = Identity(x) p = Pad(n, pads) c = Conv(p, w) b = BatchNormalization(c, s, s, s, v)
   t = Transpose<perm=[0,2,3,1]>(b) u = Transpose<perm=[0,3,1,2]>(t)
   a = Relu(u) e = Relu(u) f = Add(a, e) sh = Shape(f) y = Reshape(f, sh) x2 = Neg(x)
@@ -205,7 +205,7 @@ def test_an_input_with_a_default_becomes_a_constant(build, ops):
 
 def test_equal_nodes_merge_unless_they_are_outputs(build, ops):
     model = build(
-        """g (float[2] x) => (float y, float p, float q) {
+        """g (float[2] x) => (float[] y, float[] p, float[] q) {
         a = Relu(x) b = Relu(x) y = Add(a, b) p = Neg(x) q = Neg(x) }"""
     )
     result = optimize(model)
@@ -215,7 +215,7 @@ def test_equal_nodes_merge_unless_they_are_outputs(build, ops):
 
 def test_different_attributes_do_not_merge(build, ops):
     model = build(
-        """g (float[2,2] x) => (float y) {
+        """g (float[2,2] x) => (float[] y) {
         a = Softmax<axis=0>(x) b = Softmax<axis=1>(x) y = Add(a, b) }"""
     )
     optimize(model)
@@ -223,7 +223,7 @@ def test_different_attributes_do_not_merge(build, ops):
 
 
 def test_dead_code_goes_and_says_so(build, ops):
-    model = build("g (float[2] x) => (float y) { d = Relu(x) e = Neg(d) y = Abs(x) }")
+    model = build("g (float[2] x) => (float[] y) { d = Relu(x) e = Neg(d) y = Abs(x) }")
     result = optimize(model)
     assert ops(model) == ["Abs"]
     assert sum("nothing reads it" in str(note) for note in result.notes) == 2
@@ -254,8 +254,14 @@ def test_a_pass_that_breaks_the_interface_is_our_bug(build):
         optimize(build("g (float[2] x) => (float[2] y) { y = Neg(x) }"), passes=(Rename(),))
 
 
+def test_a_wrong_declared_dtype_is_the_models_fault(build):
+    with pytest.raises(ModelInvalidError, match="INT8") as caught:
+        optimize(build("g (float[2] x) => (int8[2] y) { y = Neg(x) }"))
+    assert caught.value.tensor == "y"
+
+
 def test_an_inconsistent_model_gives_a_note_not_a_crash(build):
-    model = build("g (float[2,3] x, float[4,5] z) => (float y) { y = MatMul(x, z) }")
+    model = build("g (float[2,3] x, float[4,5] z) => (float[] y) { y = MatMul(x, z) }")
     result = optimize(model)
     assert any("shape inference complains" in str(note) for note in result.notes)
 

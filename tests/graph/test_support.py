@@ -16,7 +16,7 @@ def parsed(text, tmp_path, domains='"" : 17, "my" : 1'):
 
 
 def test_an_ordinary_model_is_supported(build):
-    check_supported(build("g (float[2] x, int64[1] i) => (float y) { y = Gather(x, i) }"))
+    check_supported(build("g (float[2] x, int64[1] i) => (float[] y) { y = Gather(x, i) }"))
 
 
 REFUSED = {
@@ -63,7 +63,7 @@ def test_refusals_name_the_place(tmp_path, case):
 
 def test_batch_norm_in_training_mode(build):
     model = build(
-        """g (float[1,3,2] x) => (float y) {
+        """g (float[1,3,2] x) => (float[] y) {
         y, a, b = BatchNormalization<training_mode=1>(x, s, o, m, v) }""",
         **BN,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -182,3 +183,22 @@ def test_the_weights_of_the_input_are_not_overwritten(
     )
     with pytest.raises(qdq.OutputError, match=r"weights of the input in 'out\.onnx\.data'"):
         qdq.compile(tmp_path / "in.onnx", tmp_path / "out.onnx")
+
+
+def test_torchscript(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    with warnings.catch_warnings():
+        # TorchScript is deprecated, and is what users have.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()).eval()
+        traced = torch.jit.trace(module, torch.zeros(1, 3, 8, 8))
+        torch.jit.save(traced, tmp_path / "m.pt")
+    result = qdq.compile(tmp_path / "m.pt", input_specs={"picture": (1, 3, 8, 8)})
+    assert [tensor.name for tensor in result.inputs] == ["picture"]
+    picture = np.random.default_rng(0).normal(size=(1, 3, 8, 8)).astype(np.float32)
+    found = qdq.run(result.model, {"picture": picture}).outputs
+    assert found is not None
+    expected = module(torch.from_numpy(picture)).detach().numpy()
+    np.testing.assert_allclose(next(iter(found.values()))[0], expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(qdq.UnsupportedError, match="is TorchScript, and only ONNX"):
+        qdq.inspect(tmp_path / "m.pt")

@@ -49,6 +49,9 @@ def _publish(temporary: Path, target: Path) -> None:
         )
     if target.is_dir():
         raise OutputError(f"'{target}' is a folder", remedy="Choose the path of a file")
+    if target.exists() and not target.is_file():
+        # Renaming over /dev/null, as root, would replace the device for everybody.
+        raise OutputError(f"'{target}' is no regular file", remedy="Choose the path of a file")
     temporary.replace(target)
 
 

@@ -118,7 +118,7 @@ def _package(row: dict[str, Any], broken: str | None) -> Check:
 
 def _import_errors(modules: list[str]) -> dict[str, str]:
     """Import ``modules`` in a child, which a broken library may kill; return what went wrong."""
-    command = [sys.executable, "-c", _IMPORT, *modules]
+    command = [sys.executable, "-P", "-c", _IMPORT, *modules]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     told = dict(line.split("\t", 1) for line in done.stdout.splitlines() if "\t" in line)
     died = f"the interpreter died (exit code {done.returncode})"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from qdq.base.errors import ModelCorruptError, ModelInvalidError, UnsupportedError
-from qdq.graph.load import model_file
+from qdq.graph import model_file
 from qdq.graph.wire import is_onnx_file, read_model_proto
 
 __all__ = ["ModelFormat", "detect_format"]

@@ -12,7 +12,7 @@ from qdq.frontend.formats import ModelFormat, detect_format
 from qdq.frontend.interface import apply_specs
 from qdq.frontend.specs import InputSpecs, check_specs
 from qdq.frontend.torch_import import TORCH_SECONDS, import_torch
-from qdq.graph.load import load_model
+from qdq.graph import load_model
 
 __all__ = ["import_model"]
 

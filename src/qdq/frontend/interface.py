@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from qdq.base.errors import SpecError
 from qdq.frontend.specs import InputSpec, format_shape
-from qdq.graph.shapes import fix_dims
+from qdq.graph import fix_dims
 
 __all__ = ["add_missing_inputs", "apply_specs", "rename_inputs", "require_static"]
 

@@ -19,8 +19,7 @@ from qdq.frontend.formats import ModelFormat
 from qdq.frontend.interface import add_missing_inputs, rename_inputs
 from qdq.frontend.specs import InputSpec
 from qdq.frontend.torch_names import OUTPUT_FILE, WRAPPED, input_name
-from qdq.graph.load import load_model
-from qdq.graph.shapes import infer_shapes
+from qdq.graph import infer_shapes, load_model
 
 __all__ = ["TORCH_SECONDS", "import_torch"]
 

@@ -20,15 +20,17 @@ from qdq.base.errors import ModelCorruptError, ModelInvalidError
 
 __all__ = ["check_tensors", "iter_tensors"]
 
-# Where a tensor keeps its values when they are not raw, and how many entries one element takes.
-TYPED_FIELDS = (
-    "float_data",
-    "int32_data",
-    "string_data",
-    "int64_data",
-    "double_data",
-    "uint64_data",
-)
+# The field in which each dtype keeps values that are not raw; all others use int32_data.
+TYPED_FIELDS = {
+    ir.DataType.FLOAT: "float_data",
+    ir.DataType.COMPLEX64: "float_data",
+    ir.DataType.DOUBLE: "double_data",
+    ir.DataType.COMPLEX128: "double_data",
+    ir.DataType.STRING: "string_data",
+    ir.DataType.INT64: "int64_data",
+    ir.DataType.UINT32: "uint64_data",
+    ir.DataType.UINT64: "uint64_data",
+}
 
 
 def check_tensors(proto: onnx.ModelProto, folder: Path) -> None:
@@ -96,7 +98,7 @@ def _check_typed(tensor: onnx.TensorProto) -> None:
         count *= 2
     elif dtype != ir.DataType.STRING and dtype.bitwidth < 8:
         count = (count * dtype.bitwidth + 7) // 8
-    stored = max(len(getattr(tensor, field)) for field in TYPED_FIELDS)
+    stored = len(getattr(tensor, TYPED_FIELDS.get(dtype, "int32_data")))
     if stored != count:
         raise ModelCorruptError(
             f"It holds {stored} values, its shape {list(tensor.dims)} needs {count}",

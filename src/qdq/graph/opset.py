@@ -1,9 +1,9 @@
 """Raise the default operator set in place, keeping what every node computes.
 
-Neither existing converter serves: onnxscript's begins at opset 18, and onnx's goes through a C++
-graph that must hold all weights, drops metadata and has no case for several ops.  The versions
-differ in few ops, so each gets a rewrite here (``qdq.graph.opset_rules``); all others are checked
-against the newer schema, and what does not fit is refused by name.
+Neither existing converter serves: onnxscript's begins at opset 18; onnx's works on a serialized
+model with all weights, and version 1.23.2 silently changes what Resize-10, Upsample-9 and Hardmax
+compute.  The versions differ in few ops, so each gets a rewrite (``qdq.graph.opset_rules``); all
+others are checked against the newer schema, and what does not fit is refused by name.
 """
 
 from __future__ import annotations

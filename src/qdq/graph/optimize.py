@@ -8,9 +8,10 @@ from collections.abc import Iterable
 
 import onnx_ir as ir
 
-from qdq.base.errors import InternalError, OptionError
+from qdq.base.errors import InternalError, ModelInvalidError, OptionError
 from qdq.graph.diff import Encoding, live_encodings
 from qdq.graph.passes import PIPELINE, GraphPass, Note, PassOutcome
+from qdq.graph.shapes import infer_shapes
 
 __all__ = ["OptimizeResult", "optimize"]
 
@@ -50,12 +51,13 @@ def optimize(
 
     Inputs and outputs keep names, order and dtypes, and every Q/DQ that an output depends on
     keeps its encoding bit for bit.  Running it again changes nothing.  Raises OptionError for an
-    unknown name in ``skip`` and InternalError when a promise is broken.
+    unknown name in ``skip``, ModelInvalidError for an output that is not of its declared dtype,
+    and InternalError when a promise is broken.
     """
     chosen = _without(passes, tuple(skip))
+    modified = _check_declared_dtypes(model)
     promise = _promise(model)
     changes: list[Note] = []
-    modified = False
     for _ in range(MAX_ROUNDS):
         notes, round_modified = _run_once(model, chosen)
         changes.extend(note for note in notes if note.applied)
@@ -67,6 +69,20 @@ def optimize(
     # Reasons for leaving a node hold for the last round only.
     kept = [note for note in notes if not note.applied]
     return OptimizeResult(model, modified, tuple(dict.fromkeys([*changes, *kept])))
+
+
+def _check_declared_dtypes(model: ir.Model) -> bool:
+    """Infer types first, so that a wrong declaration is not taken for a broken promise."""
+    declared = [value.dtype for value in model.graph.outputs]
+    modified = infer_shapes(model).modified
+    for value, dtype in zip(model.graph.outputs, declared, strict=True):
+        if dtype is not None and value.dtype is not None and value.dtype != dtype:
+            raise ModelInvalidError(
+                f"It is declared as {dtype.name}, but the graph makes {value.dtype.name}",
+                tensor=value.name,
+                remedy="Export the model again",
+            )
+    return modified
 
 
 def _run_once(model: ir.Model, passes: tuple[GraphPass, ...]) -> tuple[list[Note], bool]:

@@ -197,17 +197,15 @@ def _skeleton(model: ir.Model) -> onnx.ModelProto:
     for domain, version in sorted(model.graph.opset_imports.items()):
         proto.opset_import.add(domain=domain, version=version)
     graph = proto.graph
-    graph.name = model.graph.name or "graph"
+    graph.name = "skeleton"
     graph.input.extend(
         ir.serde.serialize_value(v) for v in model.graph.inputs if not v.is_initializer()
     )
     for value in model.graph.initializers.values():
         _add_constant(graph, value)
     graph.node.extend(ir.serde.serialize_node(node) for node in model.graph)
-    for output in model.graph.outputs:
-        info = graph.output.add(name=output.name)
-        if output.type is not None:
-            ir.serde.serialize_type_into(info.type, output.type)
+    # Outputs without their declared types, so that a wrong declaration cannot stop inference.
+    graph.output.extend(onnx.ValueInfoProto(name=value.name) for value in model.graph.outputs)
     proto.functions.extend(ir.serde.serialize_function(f) for f in model.functions.values())
     return proto
 

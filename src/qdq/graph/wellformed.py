@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import onnx
 import onnx.checker
@@ -18,6 +19,7 @@ UNKNOWN_DIMS = frozenset({"?", "-1", "None", "none"})
 
 def check_well_formed(proto: onnx.ModelProto) -> None:
     """Check versions, names and that each node's inputs exist; raise ModelInvalidError."""
+    _check_text(proto)
     if proto.ir_version <= 0:
         raise ModelInvalidError("The model has no ir_version", remedy="Export the model again")
     _check_opset(proto)
@@ -65,6 +67,24 @@ def _check_opset(proto: onnx.ModelProto) -> None:
 
 def _function_names(proto: onnx.ModelProto) -> frozenset[tuple[str, str]]:
     return frozenset((f.domain, f.name) for f in proto.functions)
+
+
+def _check_text(message: Any) -> None:
+    """Refuse names that are not UTF-8, which protobuf lets through and whoever reads them trips on.
+
+    Walks every message but tensors, whose names are checked with the graph's.
+    """
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_STRING:
+            for text in [value] if isinstance(value, str | bytes) else value:
+                if not isinstance(text, str):
+                    raise ModelInvalidError(
+                        f"The text {text!r} in field '{field.name}' is not UTF-8",
+                        remedy="Export the model again",
+                    )
+        elif field.type == field.TYPE_MESSAGE and field.message_type.name != "TensorProto":
+            for part in [value] if hasattr(value, "ListFields") else value:
+                _check_text(part)
 
 
 def _check_graph(

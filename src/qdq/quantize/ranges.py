@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +17,11 @@ __all__ = ["ChosenRange", "choose_range", "expected_error"]
 # Candidates reach from the extreme down to 2^-6 of it, eight an octave.
 _SHRINKS = 2.0 ** (-np.arange(49) / 8.0)
 # How many of the candidates that the noise model ranks first are evaluated bin by bin.
-_FINALISTS = 24
+_FINALISTS = 16
+# The best one's bounds are then moved by these factors, each step on from the best so far.
+_REFINEMENTS = (2.0 ** (1 / 16), 2.0 ** (1 / 32))
 
+Bounds = tuple[float, float]
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -34,43 +38,84 @@ def choose_range(
     histogram: Histogram, *, bits: int, symmetric: bool, scheme: RangeScheme
 ) -> ChosenRange:
     """Return the encoding of ``bits`` bits for the values counted in ``histogram``."""
-    low, high = min(histogram.minimum, 0.0), max(histogram.maximum, 0.0)
-    widest = _encode(low, high, bits=bits, symmetric=symmetric)
+    widest = min(histogram.minimum, 0.0), max(histogram.maximum, 0.0)
     if scheme == "min_max" or histogram.count == histogram.zeros:
-        return ChosenRange(widest, "min_max", 0.0)
-    candidates = [widest, *_finalists(histogram, bits=bits, symmetric=symmetric)]
-    errors = [expected_error(histogram, encoding) for encoding in candidates]
-    best = candidates[int(np.argmin(errors))]
-    return ChosenRange(best, "mse_minimizer", _saturated_share(histogram, best))
+        return ChosenRange(_encode(widest, bits=bits, symmetric=symmetric), "min_max", 0.0)
+    density = _Density.of(histogram)
+
+    def error(bounds: Bounds) -> float:
+        return density.error(_encode(bounds, bits=bits, symmetric=symmetric))
+
+    best = min((widest, *_finalists(histogram, bits=bits, symmetric=symmetric)), key=error)
+    for factor in _REFINEMENTS:
+        best = min(_neighbours(best, widest, factor, symmetric=symmetric), key=error)
+    encoding = _encode(best, bits=bits, symmetric=symmetric)
+    return ChosenRange(encoding, "mse_minimizer", density.saturated_share(encoding))
 
 
 def expected_error(histogram: Histogram, encoding: Encoding) -> float:
-    """Return the sum of squared errors that ``encoding`` makes on the counted values.
-
-    Each bin is rounded at its centre; what lies within a bin adds the variance of a uniform
-    density, width^2 / 12.  Where steps are finer than bins, the error is the uniform rounding
-    noise scale^2 / 12.  Zeros are exact and add nothing.
-    """
-    scale, zero_point = encoding.scale[0], encoding.zero_point[0]
-    centers, counts = histogram.centers, _counts_without_zeros(histogram)
-    integers = np.rint(centers / scale) + zero_point
-    kept = (integers >= encoding.qmin) & (integers <= encoding.qmax)
-    rounded = (np.clip(integers, encoding.qmin, encoding.qmax) - zero_point) * scale
-    width = histogram.bin_width
-    error = (centers - rounded) ** 2 + width**2 / 12
-    if scale < width:
-        error[kept] = scale**2 / 12
-    return float(error @ counts)
+    """Return the sum of squared errors that ``encoding`` makes on the counted values."""
+    return _Density.of(histogram).error(encoding)
 
 
-def _encode(low: float, high: float, *, bits: int, symmetric: bool) -> Encoding:
+@dataclass(frozen=True, slots=True)
+class _Density:
+    """The values of a histogram without its zeros, which every encoding holds exactly."""
+
+    centers: FloatArray
+    counts: FloatArray
+    width: float
+    total: int
+
+    @classmethod
+    def of(cls, histogram: Histogram) -> _Density:
+        """Leave empty bins out: of sharply peaked values they are most."""
+        counts = _counts_without_zeros(histogram)
+        filled = counts > 0
+        return cls(histogram.centers[filled], counts[filled], histogram.bin_width, histogram.count)
+
+    def error(self, encoding: Encoding) -> float:
+        """Return the sum of squared errors.
+
+        Each bin is rounded at its centre; what lies within a bin adds the variance of a uniform
+        density, width^2 / 12.  Where steps are finer than bins, the error is the uniform rounding
+        noise scale^2 / 12.
+        """
+        scale, zero_point = encoding.scale[0], encoding.zero_point[0]
+        integers = np.rint(self.centers / scale) + zero_point
+        clipped = np.clip(integers, encoding.qmin, encoding.qmax)
+        error = (self.centers - (clipped - zero_point) * scale) ** 2 + self.width**2 / 12
+        if scale < self.width:
+            error[integers == clipped] = scale**2 / 12
+        return float(error @ self.counts)
+
+    def saturated_share(self, encoding: Encoding) -> float:
+        """Return the share of the values that lie beyond the range of ``encoding``."""
+        low, high = encoding.range
+        half = encoding.scale[0] / 2
+        outside = (self.centers < low - half) | (self.centers > high + half)
+        return float(self.counts[outside].sum() / max(self.total, 1))
+
+
+def _neighbours(bounds: Bounds, widest: Bounds, factor: float, *, symmetric: bool) -> list[Bounds]:
+    """Return ``bounds`` and those with an end moved by ``factor``, none beyond ``widest``."""
+    moves = (1.0, factor, 1 / factor)
+    lows = [max(bounds[0] * move, widest[0]) for move in moves]
+    highs = [min(bounds[1] * move, widest[1]) for move in moves]
+    if symmetric:
+        return list(zip(lows, highs, strict=True))
+    return list(dict.fromkeys(product(lows, highs)))
+
+
+def _encode(bounds: Bounds, *, bits: int, symmetric: bool) -> Encoding:
+    low, high = bounds
     if symmetric:
         return symmetric_encoding(max(-low, high), bits=bits)
     return asymmetric_encoding(low, high, bits=bits)
 
 
-def _finalists(histogram: Histogram, *, bits: int, symmetric: bool) -> list[Encoding]:
-    """Return the encodings that a smooth-density noise model ranks first.
+def _finalists(histogram: Histogram, *, bits: int, symmetric: bool) -> list[Bounds]:
+    """Return the bounds that a smooth-density noise model ranks first.
 
     Model: uniform rounding noise scale^2 / 12 on what is kept, squared distance to the bound on
     what is clipped; both bounds shrink on their own (one bound where the data is one-sided).
@@ -82,15 +127,15 @@ def _finalists(histogram: Histogram, *, bits: int, symmetric: bool) -> list[Enco
         lows, highs = -magnitudes, magnitudes
         cost = _tail_cost(histogram, magnitudes, 1.0) + _tail_cost(histogram, magnitudes, -1.0)
         spans, clipped = 2 * magnitudes, cost
-        pairs = list(zip(lows, highs, strict=True))
+        pairs = list(zip(lows.tolist(), highs.tolist(), strict=True))
     else:
         spans = (highs[None, :] - lows[:, None]).ravel()
         clipped = (low_costs[:, None] + high_costs[None, :]).ravel()
-        pairs = [(low, high) for low in lows for high in highs]
+        pairs = list(product(lows.tolist(), highs.tolist()))
     steps = (1 << bits) - 1
     noise = (spans / steps) ** 2 / 12 * (histogram.count - histogram.zeros)
     order = np.argsort(noise + clipped, kind="stable")[:_FINALISTS]
-    return [_encode(*pairs[i], bits=bits, symmetric=symmetric) for i in order]
+    return [pairs[i] for i in order]
 
 
 def _bounds(histogram: Histogram, *, sign: float) -> tuple[FloatArray, FloatArray]:
@@ -118,10 +163,3 @@ def _counts_without_zeros(histogram: Histogram) -> FloatArray:
     counts = histogram.counts.astype(np.float64)
     counts[histogram.zero_bin] -= histogram.zeros
     return counts
-
-
-def _saturated_share(histogram: Histogram, encoding: Encoding) -> float:
-    low, high = encoding.range
-    half = encoding.scale[0] / 2
-    outside = (histogram.centers < low - half) | (histogram.centers > high + half)
-    return float(histogram.counts[outside].sum() / max(histogram.count, 1))

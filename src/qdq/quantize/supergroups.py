@@ -16,7 +16,7 @@ _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 def find_supergroups(nodes: Sequence[ir.Node], rules: TargetRules) -> list[tuple[ir.Node, ...]]:
-    """Return the disjoint chains of ``rules.supergroups`` in graph order, the longest of each start.
+    """Return the disjoint chains of ``rules.supergroups`` in graph order, longest first.
 
     All members are among ``nodes``, those that are quantized.  A link holds when the value between
     has no other reader and is no graph output.
