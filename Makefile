@@ -39,7 +39,7 @@ bench: setup-corpus
 	$(BIN)/python -m benchmarks
 
 docs: setup
-	$(BIN)/python scripts/write_docs.py
+	$(BIN)/python scripts/options_docs.py
 
 clean:
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build

@@ -23,11 +23,14 @@ class Conv(nn.Module):
         self.act = nn.ReLU6()
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(8, 5)
+        # Only its weight is used: in the trace it is a module without a forward.
+        self.bias = nn.Linear(1, 5)
         for statistic in (self.norm.running_mean, self.norm.running_var, self.norm.weight):
             nn.init.uniform_(statistic, 0.5, 1.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.pool(self.act(self.norm(self.conv(x)))).flatten(1))
+        x = self.fc(self.pool(self.act(self.norm(self.conv(x)))).flatten(1))
+        return x + self.bias.weight.flatten()
 
 
 class Mixed(nn.Module):
@@ -94,6 +97,12 @@ class Through(nn.Module):
         return x * 2, y
 
 
+class NoForward(nn.Module):
+    @torch.jit.export
+    def other(self, x: Tensor) -> Tensor:
+        return x
+
+
 IMAGE = torch.rand(1, 3, 16, 16)
 MIXED = (
     torch.tensor([[1, 9, 3]]),
@@ -151,6 +160,7 @@ RECIPES = {
     "half.pt": lambda p: save_traced(p, nn.ReLU(), (torch.rand(1, 4).half() - 0.5,)),
     "nested.pt": lambda p: save_scripted(p, Nested(), (PAIR,)),
     "cuda.pt": lambda p: save_scripted(p, OnCuda(), (PAIR[0],), run=False),
+    "noforward.pt": lambda p: save_scripted(p, NoForward(), (), run=False),
     "unsupported.pt": lambda p: save_traced(p, Unsupported(), (PAIR[0],)),
     "through.pt": lambda p: save_traced(p, Through(), PAIR),
     "pickled.pt": lambda p: torch.save(nn.Linear(2, 2), p),

@@ -16,6 +16,7 @@ from qdq.base.errors import (
     ChildTimeoutError,
     MissingDependencyError,
     ModelCorruptError,
+    ModelInvalidError,
     SpecError,
     UnsupportedError,
 )
@@ -127,6 +128,12 @@ def test_specs_that_do_not_fit(torch_models, name, texts, message):
         import_model(torch_models / name, input_specs=texts)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 900
+
+
+@pytest.mark.medium
+def test_module_without_forward(torch_models):
+    with pytest.raises(ModelInvalidError, match="has no forward"):
+        import_model(torch_models / "noforward.pt", input_specs=["x:1x4"])
 
 
 @pytest.mark.medium

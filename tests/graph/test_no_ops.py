@@ -60,6 +60,7 @@ REAL = {
         {"s": i64(-1), "e": i64(-BIG), "ax": i64(0), "t": i64(-1)},
     ),
     "add-broadcast": ("b = Add(a, z)", {"z": np.zeros((5, 2, 3, 4), np.float32)}),
+    "add-rank": ("b = Add(a, z)", {"z": np.zeros((1, 1, 1, 1), np.float32)}),
     "sub-from-zero": ("b = Sub(z, a)", {"z": np.zeros((), np.float32)}),
     "one-over": ("b = Div(z, a)", {"z": np.ones((), np.float32)}),
     "add-some": ("b = Add(a, z)", {"z": np.array([0, 0, 0, 1], np.float32)}),

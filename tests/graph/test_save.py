@@ -36,6 +36,7 @@ def test_large_models_get_a_data_file(model, tmp_path, options):
     np.testing.assert_array_equal(loaded["w"], W)
     np.testing.assert_array_equal(loaded["b"], B)
     assert (tmp_path / "m.onnx.data").stat().st_size == W.nbytes
+    assert (tmp_path / "m.onnx").stat().st_size < W.nbytes / 4
     onnx.checker.check_model(str(tmp_path / "m.onnx"))
 
 

@@ -3,9 +3,9 @@
 Nothing outside the file is ever opened: links other than hard ones, virtual datasets and external
 storage are refused before they are followed.  Filters are limited to those compiled into h5py, each
 at most once, because HDF5 would load others from plug-ins and because chained compression has no
-bound on its expansion.  What libhdf5 itself does with hostile bytes is checked only where it is known to
-hang (``hdf5_heap``); a damaged name can still make it ask for 4 GB before it fails.  So a service
-opens files of strangers in a child with limits.
+bound on its expansion.  What libhdf5 itself does with hostile bytes is checked only where it is
+known to hang (``hdf5_heap``); a damaged name can still make it ask for 4 GB before it fails.  So a
+service opens files of strangers in a child with limits.
 """
 
 from __future__ import annotations

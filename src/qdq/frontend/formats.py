@@ -55,7 +55,12 @@ def detect_format(path: str | os.PathLike[str]) -> ModelFormat:
 
 
 def _detect_folder(place: Path) -> ModelFormat:
-    names = {entry.name for entry in place.iterdir()}
+    try:
+        names = {entry.name for entry in place.iterdir()}
+    except OSError as error:
+        raise ModelCorruptError(
+            f"Cannot read the folder '{place}': {error.strerror}", remedy="Check its permissions"
+        ) from error
     if any(name.endswith(".encodings") for name in names):
         _unsupported("an AIMET folder")(place)
     if "Manifest.json" in names or "coremldata.bin" in names:

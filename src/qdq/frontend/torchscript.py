@@ -51,7 +51,7 @@ def _load(path: Path) -> Any:
             f"torch {torch.__version__} cannot read the TorchScript: {reason(error)}",
             remedy="Save it again with torch.jit.save, with this torch or an older one",
         ) from error
-    if not hasattr(module, "forward"):
+    if not _has_forward(module):
         raise ModelInvalidError(
             "The TorchScript module has no forward", remedy="Trace or script one that has"
         )
@@ -60,11 +60,16 @@ def _load(path: Path) -> Any:
     return module
 
 
+def _has_forward(module: Any) -> bool:
+    # hasattr does not do: torch raises RuntimeError for methods that were not compiled.
+    return bool(module._c._has_method("forward"))
+
+
 def _move_constants_to_cpu(module: Any) -> None:
     """Replace devices that tracing wrote into the code: map_location moves only weights."""
-    graph = getattr(module, "graph", None)
-    if graph is None:
+    if not _has_forward(module):
         return
+    graph = module.graph
     for node in graph.findAllNodes("prim::Constant"):
         if node.output().type().kind() == "DeviceObjType":
             node.s_("value", "cpu")

@@ -18,6 +18,7 @@ __all__ = [
 
 _GATHERS = frozenset({"Gather", "GatherND", "GatherElements"})
 SHAPE_READERS = frozenset({"Shape", "Size"})
+_FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16})
 # Eight-bit inputs are samples (pixels, audio); wider integers are indices, ids or lengths.
 _SAMPLE_INTEGERS = frozenset({ir.DataType.UINT8, ir.DataType.INT8})
 
@@ -56,11 +57,7 @@ def looks_up_table(node: ir.Node) -> bool:
 
 
 def _reached_from_data(graph: ir.Graph, nodes: list[ir.Node]) -> set[ir.Value]:
-    reached = {
-        value
-        for value in graph.inputs
-        if value.dtype == ir.DataType.FLOAT or value.dtype in _SAMPLE_INTEGERS
-    }
+    reached = {value for value in graph.inputs if _carries_on(value)}
     for node in nodes:
         if looks_up_table(node) or any(value in reached for value in node.inputs if value):
             reached.update(v for v in node.outputs if _carries_on(v))
@@ -69,17 +66,15 @@ def _reached_from_data(graph: ir.Graph, nodes: list[ir.Node]) -> set[ir.Value]:
 
 def _carries_on(value: ir.Value) -> bool:
     """Tell whether data stays data in ``value``: not once it has become an index."""
-    return value.dtype in (ir.DataType.FLOAT, ir.DataType.FLOAT16) or (
-        value.dtype in _SAMPLE_INTEGERS
-    )
+    return value.dtype in _FLOATS or value.dtype in _SAMPLE_INTEGERS
 
 
 def _leading_to_data(graph: ir.Graph, nodes: list[ir.Node]) -> set[ir.Value]:
-    leading: set[ir.Value] = {v for v in graph.outputs if v.dtype == ir.DataType.FLOAT}
+    leading: set[ir.Value] = {v for v in graph.outputs if v.dtype in _FLOATS}
     for node in reversed(nodes):
         if node.op_type in SHAPE_READERS or _makes_index(node):
             continue
-        floats = [v for v in node.outputs if v.dtype in (ir.DataType.FLOAT, ir.DataType.FLOAT16)]
+        floats = [v for v in node.outputs if v.dtype in _FLOATS]
         if not floats or any(value in leading for value in node.outputs):
             leading.update(value for value in node.inputs if value is not None)
     return leading

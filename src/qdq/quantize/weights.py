@@ -74,7 +74,7 @@ def importance_rows(
         if groups != 1 or moments.size != shape[0]:
             return None
         return np.repeat(moments[None], int(np.prod(shape[2:])), axis=1)
-    if op_type in ("Gemm", "MatMul") and len(shape) == 2:
+    if op_type in ("Gemm", "MatMul") and len(shape) == 2 and moments.size in shape:
         return moments[None]
     return None
 
