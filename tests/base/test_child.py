@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from qdq.base.child import run_child
+from qdq.base.child import Launch, end_group, run_child
 from qdq.base.errors import (
     ChildCrashError,
     ChildMemoryError,
@@ -194,3 +194,38 @@ def test_stale_result_is_not_taken(tmp_path):
     (tmp_path / "result.json").write_text('{"result": {}}')
     with pytest.raises(ChildCrashError):
         _run("exit", spec={"code": 0}, workdir=tmp_path)
+
+
+def test_launch_replaces_the_surroundings(tmp_path):
+    watched, ended, log = [], [], []
+
+    def end(pid):
+        ended.append(pid)
+        end_group(pid)
+
+    launch = Launch(
+        prefix=("/usr/bin/env", "MARK=1"),
+        environment={"ONLY": "this"},
+        watch=watched.append,
+        log=log.append,
+        end=end,
+    )
+    env = _run("echo", workdir=tmp_path, launch=launch)["env"]
+    assert env["MARK"] == "1" and env["ONLY"] == "this"
+    assert "PATH" not in env and "TMPDIR" not in env
+    assert set(watched) == set(ended) and len(ended) == 1
+    assert b"noise on stdout" in b"".join(log)
+
+
+def test_watch_ends_the_child_by_raising():
+    def watch(pid):
+        raise ChildMemoryError(f"too much in {pid}")
+
+    with pytest.raises(ChildMemoryError, match="too much"):
+        _run("sleep", launch=Launch(watch=watch), spec={"pids": "/dev/null"})
+
+
+def test_exit_code_of_a_prefix_tells_the_signal():
+    shell = ("/bin/sh", "-c", "exit $((128 + 11))")
+    with pytest.raises(ChildCrashError, match="SIGSEGV"):
+        _run("echo", launch=Launch(prefix=shell))

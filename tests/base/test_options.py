@@ -227,6 +227,15 @@ def test_any_text_parses_or_is_an_option_error(text: str) -> None:
             (JobKind.QUANTIZE, f"--quantize_target {target}", "quantize_target", target)
             for target in ("portable", "htp-v68", "ort-x86", "tflite")
         ),
+        (JobKind.COMPILE, "--output_names a,b", "output_names", ("a", "b")),
+        (JobKind.COMPILE, "--truncate_64bit_io", "truncate_64bit_io", True),
+        (JobKind.COMPILE, "--truncate_64bit_tensors True", "truncate_64bit_tensors", True),
+        (JobKind.COMPILE, "--quantize_io --quantize_io_type uint8", "quantize_io", True),
+        (JobKind.COMPILE, "", "quantize_io", False),
+        (JobKind.COMPILE, "--quantize_io_type int8", "quantize_io_type", "int8"),
+        (JobKind.COMPILE, "--force_channel_last_input x", "force_channel_last_input", ("x",)),
+        (JobKind.COMPILE, "--force_channel_last_output y", "force_channel_last_output", ("y",)),
+        (JobKind.COMPILE, "--quantize_full_type w8a16", "quantize_full_type", "w8a16"),
         (JobKind.PROFILE, "", "max_profiler_iterations", 100),
         (JobKind.PROFILE, "--max_profiler_iterations 50", "max_profiler_iterations", 50),
         (JobKind.PROFILE, "--max_profiler_time 2.5", "max_profiler_time", 2.5),
@@ -246,14 +255,17 @@ def test_supported_options(kind: JobKind, text: str, name: str, value: object) -
         (JobKind.COMPILE, "--target_runtime qnn_context_binary", "no QNN target yet"),
         (JobKind.COMPILE, "--target_runtime precompiled_qnn_onnx", "no QNN target yet"),
         (JobKind.COMPILE, "--target_runtime nothing", "cannot be 'nothing'"),
+        (JobKind.COMPILE, "--quantize_full_type w4a8", "no 4-bit weights yet"),
+        (JobKind.COMPILE, "--quantize_full_type w4a16", "no 4-bit weights yet"),
+        (JobKind.COMPILE, "--quantize_full_type float16", "no float16 weights yet"),
         (JobKind.PROFILE, "--compute_unit npu", "NPU"),
         (JobKind.PROFILE, "--compute_unit npu,cpu", "NPU"),
         (JobKind.PROFILE, "--compute_unit gpu", "GPU"),
         (JobKind.PROFILE, "--max_profiler_iterations 0", "cannot be '0'"),
         (
             JobKind.COMPILE,
-            "--quantize_io --truncate_64bit_tensors True",
-            "--quantize_io and --truncate_64bit_tensors",
+            "--compute_unit npu --enable_piqaro True",
+            "--compute_unit and --enable_piqaro",
         ),
         (
             JobKind.COMPILE,
@@ -278,7 +290,9 @@ def test_rows_of_the_table_are_sound(spec: OptionSpec) -> None:
         for other in spec.contradicts:
             assert spec.name in option_table().of(kind)[other].contradicts
         if spec.supported:
-            assert parse_options(kind, "").get(spec.name) is not None
+            # What has no default is not asked for: None, or a flag that is not set.
+            missing = spec.default is None
+            assert (parse_options(kind, "").get(spec.name) in (None, False)) is missing
         else:
             assert f"does not support {spec.flag}" in refusal(spec.flag, kind, None)
     assert spec.help.endswith(".")

@@ -47,6 +47,21 @@ def test_compile(qdq: Invoke, qdq_json: Invoke, model: Path, tmp_path: Path) -> 
     assert document["inputs"][0]["shape"] == [1, 3, 8, 8]
 
 
+def test_compile_quantizes_too(
+    qdq: Invoke, qdq_json: Invoke, model: Path, data: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out.onnx"
+    options = "--target_runtime onnx --quantize_full_type int8 --quantize_io"
+    words = ("compile", model, "-o", output, "--options", options, "--calibration", data)
+    document = qdq_json(*words)
+    assert document["precision"] == "w8a8"
+    assert document["input_spec"][0]["scale"] > 0
+    for shown in (qdq(*words), qdq("inspect", output)):
+        assert shown.exit_code == 0, shown.output
+        assert "zero point" in shown.stdout
+    assert qdq_json("compile", model, "-o", output, "--calibration", data, code=2)["remedy"]
+
+
 def test_run(qdq: Invoke, qdq_json: Invoke, model: Path, data: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.npz"
     document = qdq_json("run", model, "--inputs", data, "-o", output, "--threads", "1")

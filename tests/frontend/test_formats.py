@@ -106,7 +106,6 @@ def test_archives_refused_by_name(tmp_path, members, error, message):
     [
         ((), ModelInvalidError, "exactly one"),
         (("a.onnx", "b.onnx"), ModelInvalidError, "exactly one"),
-        (("a.onnx", "a.encodings"), UnsupportedError, "AIMET"),
         (("Manifest.json",), UnsupportedError, "Core ML"),
         (("saved_model.pb",), UnsupportedError, "SavedModel"),
     ],

@@ -136,7 +136,8 @@ def test_compiling_a_quantized_model_again_changes_nothing(
     [
         ({"options": "--target_runtime tflite"}, qdq.OptionError, "no TFLite target yet"),
         ({"options": "--target_runtime qnn_dlc"}, qdq.OptionError, "no QNN target yet"),
-        ({"options": "--quantize_io"}, qdq.OptionError, "--quantize_io"),
+        ({"options": "--compute_unit npu"}, qdq.OptionError, "--compute_unit"),
+        ({"options": "--quantize_weight_type float16"}, qdq.OptionError, "--quantize_weight_type"),
         ({"device": "Pixel 9"}, qdq.SpecError, "The only device of this version is 'host'"),
     ],
 )

@@ -20,7 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from qdq.base.errors import (
 )
 from qdq.base.progress import NO_PROGRESS, Progress
 
-__all__ = ["MEMORY_EXIT", "RESULT_NAME", "SPEC_NAME", "run_child"]
+__all__ = ["MEMORY_EXIT", "RESULT_NAME", "SPEC_NAME", "Launch", "end_group", "run_child"]
 
 SPEC_NAME = "spec.json"
 RESULT_NAME = "result.json"
@@ -52,6 +53,37 @@ _POLL_SECONDS = 0.2
 _KEPT_ENV = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "PATH", "PYTHONPATH")
 
 
+def end_group(pid: int) -> None:
+    """Kill the process group that ``pid`` leads."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _ignore(_: object) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What a sandbox changes about a child; without one, nothing.
+
+    ``prefix`` is a command that runs the child and ends with its exit code, or 128 plus the signal
+    that ended it; ``spec_path`` is where the child finds its spec and ``environment`` is all it
+    gets, when given.  ``watch`` is called with the process id several times a second, and ends the
+    child by raising; ``log`` gets what comes on standard error; ``end`` ends what is still running.
+    """
+
+    prefix: tuple[str, ...] = ()
+    spec_path: str | None = None
+    environment: Mapping[str, str] | None = None
+    watch: Callable[[int], None] = _ignore
+    log: Callable[[bytes], None] = _ignore
+    end: Callable[[int], None] = end_group
+
+
+_PLAIN = Launch()
+
+
 def run_child(
     module: str,
     spec: Mapping[str, Any],
@@ -61,6 +93,7 @@ def run_child(
     progress: Progress = NO_PROGRESS,
     memory_bytes: int | None = None,
     env: Mapping[str, str] | None = None,
+    launch: Launch = _PLAIN,
 ) -> dict[str, Any]:
     """Run ``module`` with ``spec`` (JSON values; absolute paths) and return the dict it returns.
 
@@ -80,16 +113,20 @@ def run_child(
                 progress=progress,
                 memory_bytes=memory_bytes,
                 env=env,
+                launch=launch,
             )
     folder_path = Path(workdir).resolve()
     spec_path = _write_spec(folder_path, spec)
-    process = _start(module, spec_path, {**_environment(folder_path), **(env or {})})
+    environment = launch.environment
+    if environment is None:
+        environment = _environment(folder_path)
+    process = _start(module, spec_path, {**environment, **(env or {})}, launch)
     try:
         if memory_bytes is not None:
             _limit_memory(process.pid, memory_bytes)
-        stderr = _watch(process, timeout_s, progress)
+        stderr = _watch(process, timeout_s, progress, launch)
     finally:
-        code = _end(process)
+        code = _end(process, launch)
     return _outcome(folder_path / RESULT_NAME, code, stderr)
 
 
@@ -120,10 +157,10 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _start(module: str, spec: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
+def _start(module: str, spec: Path, env: dict[str, str], launch: Launch) -> subprocess.Popen[bytes]:
     # -P: the working folder holds foreign files and must not be a place to import from.
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", module, str(spec)],
+        [*launch.prefix, sys.executable, "-P", "-m", module, launch.spec_path or str(spec)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -141,7 +178,9 @@ def _limit_memory(pid: int, limit: int) -> None:
         resource.prlimit(pid, resource.RLIMIT_AS, (limit, limit))
 
 
-def _watch(process: subprocess.Popen[bytes], timeout_s: float, progress: Progress) -> str:
+def _watch(
+    process: subprocess.Popen[bytes], timeout_s: float, progress: Progress, launch: Launch
+) -> str:
     deadline = time.monotonic() + timeout_s
     lines, tail = bytearray(), bytearray()
     assert process.stdout is not None and process.stderr is not None
@@ -151,7 +190,11 @@ def _watch(process: subprocess.Popen[bytes], timeout_s: float, progress: Progres
         while True:
             # Asked before reading: what a finished child wrote is then all in the pipes.
             ended = _has_ended(process.pid)
+            if not ended:
+                launch.watch(process.pid)
+            told = len(tail)
             quiet = not _read_ready(selector, 0.0 if ended else _POLL_SECONDS)
+            launch.log(bytes(tail[told:]))
             _tell(lines, progress)
             del tail[:-_STDERR_TAIL]
             late = time.monotonic() > deadline
@@ -183,13 +226,13 @@ def _has_ended(pid: int) -> bool:
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-def _end(process: subprocess.Popen[bytes]) -> int:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+def _end(process: subprocess.Popen[bytes], launch: Launch) -> int:
+    launch.end(process.pid)
     for pipe in (process.stdout, process.stderr):
         if pipe is not None:
             pipe.close()
-    return process.wait()
+    code = process.wait()
+    return 128 - code if launch.prefix and code > 128 else code
 
 
 def _tell(lines: bytearray, progress: Progress) -> None:

@@ -12,6 +12,7 @@ from qdq.base.errors import SpecError
 from qdq.cli._exits import FAILED, USAGE, CommandGroup
 from qdq.cli._output import print_json, print_report
 from qdq.cli._progress import show_progress
+from qdq.cli._server import add_commands
 
 if TYPE_CHECKING:
     from qdq.frontend import InputSpec
@@ -32,7 +33,7 @@ _DATA = "an .h5 in the client's layout, an .npz (samples on axis 0), or a folder
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="The model, as ONNX.")]
 AnyModel = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="The model: ONNX, TorchScript (.pt) or .pt2.")
+    Path, typer.Argument(metavar="MODEL", help="ONNX, TorchScript (.pt), .pt2 or an AIMET folder.")
 ]
 Inputs = Annotated[Path, typer.Option("--inputs", metavar="DATA", help=f"Samples: {_DATA}.")]
 OnnxOutput = Annotated[
@@ -130,6 +131,14 @@ def compile(
             help="Name, shape and dtype of an input; once per input, in order.",
         ),
     ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibration",
+            metavar="DATA",
+            help=f"Samples for '--quantize_full_type': {_DATA}.",
+        ),
+    ] = None,
     options: JobOptions = "",
     as_json: Json = False,
 ) -> None:
@@ -144,6 +153,7 @@ def compile(
             input_specs=_specs(input_spec or []),
             device=device,
             options=options,
+            calibration=calibration,
             progress=progress,
         )
     if as_json:
@@ -268,3 +278,6 @@ def doctor(*, as_json: Json = False) -> None:
         print_report(examined(found))
     if not found.ok:
         raise typer.Exit(FAILED)
+
+
+add_commands(app)

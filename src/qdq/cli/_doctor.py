@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -34,13 +33,17 @@ for name in sys.argv[1:]:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at; a ``required`` one that is not ``ok`` breaks qdq."""
+    """One thing that was looked at; a ``required`` one that is not ``ok`` breaks qdq.
+
+    ``harmful`` ones are not missing but in the way.
+    """
 
     name: str
     ok: bool
     required: bool
     found: str
     remedy: str = ""
+    harmful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +74,14 @@ class Examination:
 
 
 def examine() -> Examination:
-    """Look at Python, packages, temporary folder and sandbox."""
+    """Look at Python, packages, temporary folder, sandbox, and what misleads the client."""
+    from qdq.cli._doctor_client import client_checks
+
     return Examination(
         version=__version__,
         python=f"{platform.python_implementation()} {platform.python_version()}",
         machine=describe_machine(),
-        checks=(_python(), *_packages(), _temporary_folder(), _sandbox()),
+        checks=(_python(), *_packages(), _temporary_folder(), _sandbox(), *client_checks()),
     )
 
 
@@ -151,11 +156,14 @@ def _temporary_folder() -> Check:
 
 
 def _sandbox() -> Check:
-    path = shutil.which("bwrap")
+    from qdq.worker.sandbox import describe_sandbox
+    from qdq.worker.sandbox_view import SandboxLevel
+
+    level, sentence = describe_sandbox()
     return Check(
-        "bubblewrap",
-        ok=path is not None,
+        "sandbox",
+        ok=level is SandboxLevel.BUBBLEWRAP,
         required=False,
-        found=f"{path or 'absent'} (not needed by library and command)",
+        found=f"{level.value}: {sentence}",
         remedy="Install bubblewrap before serving models of others",
     )

@@ -36,6 +36,12 @@ class _Tensor(Protocol):
     @property
     def shape(self) -> tuple[int | str | None, ...] | None: ...
 
+    @property
+    def scale(self) -> float | None: ...
+
+    @property
+    def zero_point(self) -> int | None: ...
+
 
 def quantized(result: QuantizeResult) -> Iterator[RenderableType]:
     """Yield the report's lines and the files that were written."""
@@ -48,7 +54,7 @@ def compiled(result: CompileResult) -> Iterator[RenderableType]:
     """Yield the target and the interface of the compiled model."""
     precision = result.precision or "float"
     yield f"{precision} model for {result.target_runtime} on {result.device}"
-    yield interface(result.inputs, result.outputs)
+    yield interface(result.input_spec, result.output_spec)
     yield from written(result.output)
 
 
@@ -70,7 +76,7 @@ def inspected(result: Inspection) -> Iterator[RenderableType]:
         + (f", made by {result.producer}" if result.producer else "")
         + f"\n{result.parameters:,} parameters, {size_text(result.parameter_bytes)}"
     )
-    yield interface(result.inputs, result.outputs)
+    yield interface(result.input_spec, result.output_spec)
     yield _ops(result.ops)
     found = result.quantization
     if found.precision is not None:
@@ -87,11 +93,17 @@ def inspected(result: Inspection) -> Iterator[RenderableType]:
 
 
 def interface(inputs: Iterable[_Tensor], outputs: Iterable[_Tensor]) -> Table:
-    """Return the table of inputs and outputs."""
-    table = plain_table("", "name", "dtype", "shape")
-    for what, tensors in (("input", inputs), ("output", outputs)):
-        for it in tensors:
-            table.add_row(what, it.name, it.dtype, shape_text(it.shape))
+    """Return the table of inputs and outputs, with encodings where there are any."""
+    rows = [("input", it) for it in inputs] + [("output", it) for it in outputs]
+    encoded = any(it.scale is not None for _, it in rows)
+    table = plain_table("", "name", "dtype", "shape", *(("encoding",) if encoded else ()))
+    for what, it in rows:
+        cells = [what, it.name, it.dtype, shape_text(it.shape)]
+        if encoded:
+            cells.append(
+                "" if it.scale is None else f"scale {it.scale:.6g}, zero point {it.zero_point}"
+            )
+        table.add_row(*cells)
     return table
 
 

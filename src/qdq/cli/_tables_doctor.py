@@ -34,4 +34,6 @@ def examined(found: Examination) -> Iterator[RenderableType]:
 def _verdict(check: Check) -> str:
     if check.ok:
         return "ok"
+    if check.harmful:
+        return "WARNING"
     return "MISSING" if check.required else "optional"

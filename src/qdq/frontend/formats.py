@@ -14,7 +14,9 @@ from qdq.base.errors import ModelCorruptError, ModelInvalidError, UnsupportedErr
 from qdq.graph import model_file
 from qdq.graph.wire import is_onnx_file, read_model_proto
 
-__all__ = ["ModelFormat", "detect_format"]
+__all__ = ["ENCODINGS_SUFFIX", "ModelFormat", "detect_format", "open_regular"]
+
+ENCODINGS_SUFFIX = ".encodings"
 
 _HEAD_BYTES = 64
 _MAX_MEMBERS = 1_000_000
@@ -28,10 +30,12 @@ class ModelFormat(Enum):
     ONNX = "ONNX"
     TORCHSCRIPT = "TorchScript"
     EXPORTED_PROGRAM = "a torch ExportedProgram"
+    AIMET = "an AIMET folder"
 
 
 def detect_format(path: str | os.PathLike[str]) -> ModelFormat:
-    """Return the kind of model at ``path``; a folder is ONNX with external data.
+    """Return the kind of model at ``path``; a folder is ONNX with external data, and
+    with an ``.encodings`` file one of AIMET.
 
     Raises UnsupportedError naming a kind we know and do not take, ModelInvalidError for what
     looks like a model and is not (a pickled module, weights alone), ModelCorruptError for the rest.
@@ -39,7 +43,7 @@ def detect_format(path: str | os.PathLike[str]) -> ModelFormat:
     place = Path(path)
     if place.is_dir():
         return _detect_folder(place)
-    with _open_regular(place) as file:
+    with open_regular(place) as file:
         head = file.read(_HEAD_BYTES)
         if not head:
             raise ModelCorruptError(f"'{place}' is empty", remedy="Export or copy the model again")
@@ -61,13 +65,13 @@ def _detect_folder(place: Path) -> ModelFormat:
         raise ModelCorruptError(
             f"Cannot read the folder '{place}': {error.strerror}", remedy="Check its permissions"
         ) from error
-    if any(name.endswith(".encodings") for name in names):
-        _unsupported("an AIMET folder")(place)
     if "Manifest.json" in names or "coremldata.bin" in names:
         _unsupported("a Core ML model")(place)
     if "saved_model.pb" in names:
         _unsupported("a TensorFlow SavedModel")(place)
     model_file(place)
+    if any(name.endswith(ENCODINGS_SUFFIX) for name in names):
+        return ModelFormat.AIMET
     return ModelFormat.ONNX
 
 
@@ -106,7 +110,8 @@ def _member_names(place: Path, file: BinaryIO) -> set[str]:
     return set(names)
 
 
-def _open_regular(place: Path) -> BinaryIO:
+def open_regular(place: Path) -> BinaryIO:
+    """Open a file to read; raise ModelCorruptError for a pipe, a device or what is not there."""
     try:
         # O_NONBLOCK: opening a pipe must not wait for its writer.
         descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from qdq.base.errors import UnsupportedError
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.frontend.formats import ModelFormat, detect_format
 from qdq.frontend.interface import apply_specs
@@ -39,6 +40,11 @@ def import_model(
         return import_torch(source, kind, specs=specs, progress=progress, timeout_s=timeout_s)
     if kind is ModelFormat.EXPORTED_PROGRAM:
         model = import_torch(source, kind, progress=progress, timeout_s=timeout_s)
+    elif kind is ModelFormat.AIMET:
+        raise UnsupportedError(
+            f"'{source}' is {kind.value}, whose encodings a graph alone does not hold",
+            remedy="Compile it: qdq compile FOLDER -o OUT.onnx",
+        )
     else:
         model = load_model(source)
     if specs:

@@ -3,6 +3,7 @@
 from qdq.library._compare import compare
 from qdq.library._compile import CompileResult, compile
 from qdq.library._inspect import Inspection, inspect
+from qdq.library._io_spec import IoSpec
 from qdq.library._profile import profile
 from qdq.library._quantize import QuantizeResult, quantize
 from qdq.library._run import RunResult, run
@@ -10,6 +11,7 @@ from qdq.library._run import RunResult, run
 __all__ = [
     "CompileResult",
     "Inspection",
+    "IoSpec",
     "QuantizeResult",
     "RunResult",
     "compare",

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from qdq.frontend import ModelFormat, detect_format, import_aimet
+from qdq.library._io_spec import IoSpec, io_specs
 from qdq.library._load import read_model
-from qdq.library._sources import ModelSource
+from qdq.library._sources import ModelSource, path_of
 from qdq.library._summary import (
     Hazard,
     Quantization,
@@ -23,7 +25,10 @@ __all__ = ["Inspection", "inspect"]
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What ``inspect`` found; ``parameters`` counts elements of weights and constants."""
+    """What ``inspect`` found; ``parameters`` counts elements of weights and constants.
+
+    ``input_spec`` and ``output_spec`` tell scale and zero point where the compiler noted them.
+    """
 
     format: str
     producer: str
@@ -32,6 +37,8 @@ class Inspection:
     opsets: dict[str, int]
     inputs: tuple[TensorSummary, ...]
     outputs: tuple[TensorSummary, ...]
+    input_spec: tuple[IoSpec, ...]
+    output_spec: tuple[IoSpec, ...]
     ops: dict[str, int]
     parameters: int
     parameter_bytes: int
@@ -46,25 +53,29 @@ class Inspection:
 def inspect(model: ModelSource) -> Inspection:
     """Describe an ONNX model (a path or in memory); dynamic dimensions are welcome.
 
-    Raises ModelCorruptError or ModelInvalidError for what cannot be read, and UnsupportedError for
-    a format other than ONNX.
+    Of an AIMET folder the float graph is described, and the encodings are checked.  Raises
+    ModelCorruptError or ModelInvalidError for what cannot be read, and UnsupportedError for
+    another format.
     """
-    graph_model = read_model(model)
+    path = path_of(model)
+    is_aimet = path is not None and path.is_dir() and detect_format(path) is ModelFormat.AIMET
+    graph_model = import_aimet(path).graph if path and is_aimet else read_model(model)
     graph = graph_model.graph
+    inputs = [value for value in graph.inputs if not value.is_initializer()]
     parameters, parameter_bytes = count_parameters(graph_model)
     opsets = {domain or "ai.onnx": version for domain, version in graph.opset_imports.items()}
     return Inspection(
-        format="onnx",
+        format="aimet" if is_aimet else "onnx",
         producer=" ".join(
             part for part in (graph_model.producer_name, graph_model.producer_version) if part
         ),
         ir_version=graph_model.ir_version,
         opset=opsets.get("ai.onnx"),
         opsets=opsets,
-        inputs=tuple(
-            describe_tensor(value) for value in graph.inputs if not value.is_initializer()
-        ),
+        inputs=tuple(describe_tensor(value) for value in inputs),
         outputs=tuple(describe_tensor(value) for value in graph.outputs),
+        input_spec=io_specs(graph_model, inputs),
+        output_spec=io_specs(graph_model, graph.outputs),
         ops=count_ops(graph_model),
         parameters=parameters,
         parameter_bytes=parameter_bytes,

@@ -14,11 +14,13 @@ from qdq.frontend import (
     ModelFormat,
     check_specs,
     detect_format,
+    import_aimet,
     import_model,
     require_static,
 )
 from qdq.frontend.interface import apply_specs
 from qdq.graph import load_model, model_file, model_from_proto
+from qdq.library._aimet import apply_encodings
 from qdq.library._sources import ModelSource, path_of
 
 __all__ = ["import_source", "protect_weights", "read_model", "runnable"]
@@ -48,10 +50,13 @@ def read_model(source: ModelSource) -> ir.Model:
 def import_source(source: ModelSource, specs: InputSpecs | None, *, progress: Progress) -> ir.Model:
     """Return the graph of a model of any kind, with static input shapes; one in memory is copied.
 
-    Raises SpecError, and the errors of ``qdq.frontend.import_model``.
+    An AIMET folder gives a QDQ graph.  Raises SpecError, and the errors of
+    ``qdq.frontend.import_model`` and ``import_aimet``.
     """
     path = path_of(source)
-    if path is not None:
+    if path is not None and detect_format(path) is ModelFormat.AIMET:
+        model = apply_encodings(import_aimet(path, input_specs=specs), progress)
+    elif path is not None:
         model = import_model(path, input_specs=specs, progress=progress)
     else:
         model = read_model(source)

@@ -1,0 +1,177 @@
+"""Carry out one attempt: its stages in order, then one fenced write of how it ended."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from qdq.base.errors import OutputError
+from qdq.domain.states import JobState
+from qdq.engine.cache import FinishedStage, recall, remember, stage_key
+from qdq.engine.claim import Claim, ClaimEndedError, Stop
+from qdq.engine.expand import PlannedStage, expand
+from qdq.engine.failures import CANCELLED_REASON, failure_of, is_curable
+from qdq.engine.log import JobLog, attempt_folder
+from qdq.engine.results import collect
+from qdq.ports.blobs import Blobs
+from qdq.ports.repository import Repository
+from qdq.ports.stages import StageRequest, StageRunner
+
+__all__ = ["Workshop", "carry_out"]
+
+_log = logging.getLogger(__name__)
+# The wire's UNKNOWN: it has no failure type for what the user ended.
+_CANCELLED_TYPE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What an attempt works with; ``folder`` is for its files and those of all others."""
+
+    repository: Repository
+    blobs: Blobs
+    stages: StageRunner
+    folder: Path
+    hosts: Collection[str]
+    most_retries: int
+
+
+def carry_out(claim: Claim, shop: Workshop) -> None:
+    """Work on the claimed job and write how it ended, unless it is another's by then.
+
+    Raises nothing but what the repository raises while the end is written.
+    """
+    try:
+        log = JobLog(shop.folder, claim.job)
+    except OSError as error:
+        _log.exception("job %s: its log cannot be made", claim.job.id)
+        _fail_or_release(_disk_error(error), claim, shop, log=None)
+        return
+    try:
+        _work(claim, shop, log)
+        ended = True
+    except Exception as error:
+        ended = _settle(error, claim, shop, log)
+    finally:
+        shutil.rmtree(attempt_folder(shop.folder, claim.job), ignore_errors=True)
+    if ended:
+        log.remove()
+
+
+def _work(claim: Claim, shop: Workshop, log: JobLog) -> None:
+    job = claim.job
+    finished: dict[str, FinishedStage] = {}
+    told: list[JobState] = []
+    for planned in expand(job, shop.repository, hosts=shop.hosts):
+        for state in planned.states:
+            if state not in told:
+                claim.set_state(state)
+                told.append(state)
+        finished[planned.stage] = _recall_or_run(planned, claim, shop, log)
+    claim.check()
+    outcome = collect(job, finished, now=shop.repository.now())
+    log.write("done")
+    ours = claim.finish(
+        result=outcome.result,
+        artifacts=log.keep(shop.blobs),
+        target=outcome.target,
+        output=outcome.output,
+    )
+    if not ours:
+        claim.end(Stop.LOST)
+        raise ClaimEndedError
+
+
+def _recall_or_run(
+    planned: PlannedStage, claim: Claim, shop: Workshop, log: JobLog
+) -> FinishedStage:
+    key = stage_key(planned)
+    finished = recall(shop.repository, shop.blobs, key)
+    if finished is not None:
+        log.write(f"stage {planned.stage}: answered from the cache, the same work was done before")
+    else:
+        finished = _run(planned, claim, shop, log)
+        remember(shop.repository, key, finished)
+    for notice in finished.answer.get("notices", ()):
+        claim.notice(str(notice))
+    return finished
+
+
+def _run(planned: PlannedStage, claim: Claim, shop: Workshop, log: JobLog) -> FinishedStage:
+    begun = time.monotonic()
+    log.write(f"stage {planned.stage}: begins")
+    scratch = attempt_folder(shop.folder, claim.job) / planned.stage
+    scratch.mkdir(parents=True)
+    inputs = [(shop.blobs.path(sha256), name) for name, sha256 in planned.inputs]
+    result = shop.stages.run(
+        StageRequest(planned.stage, planned.spec, inputs),
+        scratch=scratch,
+        log=log.path,
+        progress=_Notices(claim),
+        cancelled=claim.is_over,
+    )
+    claim.check()
+    outputs = {name: shop.blobs.put_file(path) for name, path in result.outputs.items()}
+    shutil.rmtree(scratch, ignore_errors=True)
+    log.write(f"stage {planned.stage}: ended after {time.monotonic() - begun:.2f} s")
+    return FinishedStage(result.answer, outputs)
+
+
+class _Notices:
+    """A Progress that passes on notices; how far a stage is, its log tells."""
+
+    def __init__(self, claim: Claim) -> None:
+        self._claim = claim
+
+    def step(self, name: str, total: int) -> None:
+        del name, total
+
+    def advance(self, units: int = 1) -> None:
+        del units
+
+    def notice(self, text: str) -> None:
+        self._claim.notice(text)
+
+
+def _settle(error: Exception, claim: Claim, shop: Workshop, log: JobLog) -> bool:
+    """Write how a failed attempt ended; return whether the job has ended with it."""
+    job = claim.job
+    match claim.stop:
+        case Stop.LOST:
+            _log.warning("job %s: attempt %d was late and is dropped", job.id, job.attempt)
+            return False
+        case Stop.CANCELLED:
+            log.write("cancelled")
+            return claim.fail(CANCELLED_REASON, _CANCELLED_TYPE, artifacts=log.keep(shop.blobs))
+        case Stop.DRAINED:
+            log.write("given back, as the server is stopping")
+            claim.release(failed=False)
+            return False
+    reason, _ = failure_of(error)
+    log.write(f"failed: {reason}")
+    return _fail_or_release(error, claim, shop, log=log)
+
+
+def _fail_or_release(error: Exception, claim: Claim, shop: Workshop, *, log: JobLog | None) -> bool:
+    job = claim.job
+    if is_curable(error):
+        _log.warning("job %s, attempt %d: %s", job.id, job.attempt, error, exc_info=error)
+        if job.retries < shop.most_retries:
+            if log is not None:
+                log.write("this may be no fault of the job: it is tried again")
+            claim.release(failed=True)
+            return False
+    reason, failure_type = failure_of(error)
+    artifacts = {} if log is None else log.keep(shop.blobs)
+    return claim.fail(reason, failure_type, artifacts=artifacts)
+
+
+def _disk_error(error: OSError) -> OutputError:
+    return OutputError(
+        f"The server cannot write to its data folder: {error.strerror or error}",
+        remedy="Check permissions and free space of the data folder",
+    )

@@ -1,0 +1,123 @@
+"""From a job to its stages: which, on what, and in which state of the job each runs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from qdq.base.errors import DatasetError, ModelInvalidError, UnsupportedError
+from qdq.domain.records import Dataset, Job, Model, UploadState
+from qdq.domain.states import JobKind, JobState
+from qdq.ports.repository import Repository
+
+__all__ = ["PlannedStage", "expand"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStage:
+    """A stage to run: ``inputs`` are (fixed name, SHA-256 of the blob).
+
+    ``scope`` is part of its key in the cache: empty for pure work; a measurement has its job's id,
+    as a new job is to measure anew.
+    """
+
+    stage: str
+    spec: Mapping[str, Any]
+    inputs: tuple[tuple[str, str], ...]
+    states: tuple[JobState, ...]
+    scope: str = ""
+
+
+def expand(job: Job, repository: Repository, *, hosts: Collection[str]) -> tuple[PlannedStage, ...]:
+    """Return the stages of ``job`` in order.
+
+    ``hosts`` are the names of the devices that work runs on here.  Raises UnsupportedError for what
+    this version does not do, ModelInvalidError and DatasetError for inputs that are not there.
+    """
+    if job.kind is JobKind.LINK:
+        raise UnsupportedError(
+            "This version of qdq cannot link models", remedy="Compile each model by itself"
+        )
+    inputs = (("model", _model_blob(job, repository)),)
+    if job.kind is JobKind.COMPILE:
+        return (_compile(job, (*inputs, *_data("calibration", job, repository))),)
+    if job.kind is JobKind.QUANTIZE:
+        return (_quantize(job, (*inputs, *_data("calibration", job, repository))),)
+    _check_host(job, hosts)
+    return _on_device(job, (*inputs, *_data("dataset", job, repository)))
+
+
+def _compile(job: Job, inputs: tuple[tuple[str, str], ...]) -> PlannedStage:
+    specs = {spec.name: [list(spec.shape), spec.dtype] for spec in job.input_specs}
+    # The device is a compile target and not where this runs; nothing of it changes an ONNX model.
+    spec = {"input_specs": specs or None, "options": job.options, "device": None}
+    return PlannedStage("compile", spec, inputs, (JobState.OPTIMIZING_MODEL,))
+
+
+def _quantize(job: Job, inputs: tuple[tuple[str, str], ...]) -> PlannedStage:
+    if len(inputs) < 2:
+        raise DatasetError("A quantize job needs calibration data", remedy="Give a dataset")
+    spec = {
+        "weights": job.weights or "int8",
+        "activations": job.activations or "int8",
+        "options": job.options,
+    }
+    return PlannedStage("quantize", spec, inputs, (JobState.QUANTIZING_MODEL,))
+
+
+def _on_device(job: Job, inputs: tuple[tuple[str, str], ...]) -> tuple[PlannedStage, ...]:
+    measures = job.profiling or job.kind is JobKind.PROFILE
+    working = JobState.MEASURING_PERFORMANCE if measures else JobState.RUNNING_INFERENCE
+    states = (JobState.PROVISIONING_DEVICE, working)
+    spec = {"options": job.options, "threads": 0}
+    stages = []
+    if job.kind is JobKind.INFERENCE and job.dataset_id is not None:
+        stages.append(PlannedStage("run", spec, inputs, states))
+    if measures:
+        stages.append(PlannedStage("profile", spec, inputs, states, scope=job.id))
+    if not stages:
+        raise DatasetError(
+            "An inference job without profiling needs inputs", remedy="Give a dataset"
+        )
+    return tuple(stages)
+
+
+def _check_host(job: Job, hosts: Collection[str]) -> None:
+    for device in job.devices:
+        if device.name not in hosts:
+            raise UnsupportedError(
+                f"No host serves the device '{device.name}', so nothing can run on it",
+                remedy=f"Run on {' or '.join(repr(name) for name in sorted(hosts))}",
+            )
+
+
+def _model_blob(job: Job, repository: Repository) -> str:
+    model_id = job.model_ids[0] if job.model_ids else ""
+    model = repository.get_model(model_id)
+    if model is None or model.blob is None or model.upload is UploadState.BAD:
+        raise ModelInvalidError(
+            f"The model {model_id} {_what_is_wrong(model)}", remedy="Submit with another model"
+        )
+    return model.blob
+
+
+def _data(name: str, job: Job, repository: Repository) -> tuple[tuple[str, str], ...]:
+    if job.dataset_id is None:
+        return ()
+    dataset = repository.get_dataset(job.dataset_id)
+    if dataset is None or dataset.blob is None or dataset.upload is UploadState.BAD:
+        raise DatasetError(
+            f"The dataset {job.dataset_id} {_what_is_wrong(dataset)}",
+            remedy="Submit with another dataset",
+        )
+    return ((name, dataset.blob),)
+
+
+def _what_is_wrong(asset: Model | Dataset | None) -> str:
+    if asset is None:
+        return "does not exist"
+    inspection = asset.inspection
+    if inspection is not None and inspection.problem:
+        return f"cannot be used: {inspection.problem}"
+    return "has no content: its upload or the job that makes it has not succeeded"

@@ -1,0 +1,55 @@
+"""This machine as a device: by its own name, with what it has and nothing else."""
+
+from __future__ import annotations
+
+import platform
+import re
+from functools import cache
+
+from qdq.base.machine import Machine, describe_machine
+from qdq.domain.records import Device
+
+__all__ = ["host_device", "make_device"]
+
+_LONGEST_NAME = 80
+# Marks and words of advertising, and the clock rate that some processors have in their name.
+_NOISE = re.compile(r"\((?:R|TM|C)\)|\bCPU\b|\bProcessor\b|@.*$|\b\d+-Core\b", re.IGNORECASE)
+_VENDORS = ("intel", "amd", "arm", "apple", "ampere", "qualcomm")
+
+
+@cache
+def host_device() -> Device:
+    """Return this machine as a device."""
+    return make_device(describe_machine(), release=platform.release())
+
+
+def make_device(machine: Machine, *, release: str) -> Device:
+    """Return ``machine`` as a device whose system has the version ``release``.
+
+    ``os`` is a bare version, as clients compare versions; the system's name is an attribute.
+    """
+    cpu = _short(machine.cpu) or machine.architecture or "unknown processor"
+    system = _slug(machine.system.split(" ")[0]) or "unknown"
+    vendor = next((name for name in _VENDORS if name in cpu.lower()), None)
+    attributes = [
+        f"abi:{_slug(machine.architecture)}-{system}",
+        f"chipset:{_slug(cpu)}",
+        "format:host",
+        "framework:onnx",
+        f"os:{system}",
+        *([f"vendor:{vendor}"] if vendor else []),
+    ]
+    version = re.match(r"\d+(\.\d+)*", release)
+    return Device(
+        name=f"This machine ({cpu})",
+        os=version[0] if version else "",
+        attributes=tuple(attributes),
+    )
+
+
+def _short(cpu: str) -> str:
+    return " ".join(_NOISE.sub(" ", cpu).split())[:_LONGEST_NAME]
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9_.]+", "-", text.lower()).strip("-.")

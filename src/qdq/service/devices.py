@@ -1,0 +1,134 @@
+"""Which devices there are, which one a request means, and what each can do here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from qdq.base.devices import device_catalogue
+from qdq.base.errors import UnsupportedError
+from qdq.base.machine import HOST, describe_machine
+from qdq.domain.records import Device
+from qdq.service.errors import RequestError
+from qdq.service.intervals import parse_os_filter, version_key
+
+__all__ = ["DeviceCatalogue", "host_device"]
+
+_VENDORS = {"intel": "intel", "amd": "amd", "authenticamd": "amd", "apple": "apple", "arm": "arm"}
+
+
+class DeviceCatalogue:
+    """The host, on which jobs run, and the phones and boards, which are compile targets."""
+
+    def __init__(self, host: Device) -> None:
+        self.host = host
+        self._phones = tuple(
+            Device(name=it.name, os=it.os, attributes=it.attributes) for it in device_catalogue()
+        )
+        self._socs = {it.name: it.soc_description for it in device_catalogue()}
+
+    def all(self) -> tuple[Device, ...]:
+        """Return every device, the host first."""
+        return (self.host, *self._phones)
+
+    def soc_description(self, device: Device) -> str:
+        """Return the name of the device's chip, empty where it has none of note."""
+        return self._socs.get(device.name, "")
+
+    def find(
+        self, *, name: str = "", os: str = "", attributes: Sequence[str] = ()
+    ) -> tuple[Device, ...]:
+        """Return the devices of this name, OS version or interval, and all these attributes.
+
+        ``host`` is another name of the host.  Raises RequestError for a malformed interval.
+        """
+        wanted = parse_os_filter(os)
+        needed = set(attributes)
+        return tuple(
+            device
+            for device in self.all()
+            if self._is_called(device, name)
+            and wanted.matches(device.os)
+            and needed <= set(device.attributes)
+        )
+
+    def select(
+        self, *, name: str = "", os: str = "", attributes: Sequence[str] = ()
+    ) -> Device | None:
+        """Return the one device a job would use, or None: of several, that with the latest OS."""
+        found = self.find(name=name, os=os, attributes=attributes)
+        return max(found, key=lambda device: version_key(device.os), default=None)
+
+    def resolve(self, asked: Device) -> Device:
+        """Return the device that a submitted job names.  Raises RequestError if there is none."""
+        if not (asked.name or asked.os or asked.attributes):
+            raise RequestError("The job names no device", remedy=self._offer())
+        found = self.select(name=asked.name, os=asked.os, attributes=asked.attributes)
+        if found is None:
+            raise RequestError(f"There is no device {_told(asked)}", remedy=self._offer())
+        return found
+
+    def require_host(self, device: Device, what: str) -> None:
+        """Raise UnsupportedError unless ``device`` can carry out ``what`` jobs."""
+        if device.name == self.host.name:
+            return
+        raise UnsupportedError(
+            f"No {device.name} is connected to this workbench and no simulator stands in for it, "
+            f"so {what} jobs cannot run on it: it is a compile target only",
+            remedy=f"Run on this machine, device '{self.host.name}' (or '{HOST}')",
+        )
+
+    def require_framework(self, device: Device, framework: str) -> None:
+        """Raise UnsupportedError unless the device has ``framework``."""
+        if f"framework:{framework}" not in device.attributes:
+            has = [it.partition(":")[2] for it in device.attributes if it.startswith("framework:")]
+            raise UnsupportedError(
+                f"The device '{device.name}' does not run {framework} models",
+                remedy=f"It runs {', '.join(has) or 'none'}",
+            )
+
+    def _is_called(self, device: Device, name: str) -> bool:
+        alias = device.name == self.host.name and name.lower() == HOST
+        return not name or device.name == name or alias
+
+    def _offer(self) -> str:
+        return f"Use '{self.host.name}' or a device that get_devices() lists"
+
+
+def host_device() -> Device:
+    """Describe this machine: the CPU's own name, its system, and what runs on it."""
+    machine = describe_machine()
+    system, _, release = machine.system.partition(" ")
+    version = re.match(r"[0-9]+(?:\.[0-9]+)*", release)
+    words = _slug(machine.cpu).split("-")
+    vendor = next((_VENDORS[word] for word in words if word in _VENDORS), "unknown")
+    return Device(
+        name=f"Host ({' '.join(machine.cpu.split())})",
+        os=version.group() if version else "",
+        attributes=tuple(
+            sorted(
+                (
+                    f"abi:{_slug(machine.architecture)}-{_slug(system)}",
+                    f"chipset:{'-'.join(words)}",
+                    "format:host",
+                    "framework:onnx",
+                    f"os:{_slug(system)}",
+                    f"vendor:{vendor}",
+                )
+            )
+        ),
+    )
+
+
+def _told(asked: Device) -> str:
+    parts = [f"'{asked.name}'"] if asked.name else []
+    if asked.os:
+        parts.append(f"with OS {asked.os}")
+    if asked.attributes:
+        parts.append(f"with {', '.join(asked.attributes)}")
+    return " ".join(parts)
+
+
+def _slug(text: str) -> str:
+    words = re.sub(r"\((?:r|tm)\)", "", text.lower())
+    return re.sub(r"[^a-z0-9]+", "-", words).strip("-") or "unknown"

@@ -1,0 +1,32 @@
+"""The inference frameworks of this version, without importing any."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import metadata
+
+__all__ = ["Framework", "frameworks"]
+
+_PACKAGES = (("ONNX Runtime", "onnxruntime"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Framework:
+    """A framework and its version; ``tags`` are the words that choose this version."""
+
+    name: str
+    api_version: str
+    full_version: str
+    tags: tuple[str, ...] = ("default", "latest")
+
+
+def frameworks() -> tuple[Framework, ...]:
+    """Return the installed frameworks."""
+    found = []
+    for name, package in _PACKAGES:
+        try:
+            version = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+        found.append(Framework(name, ".".join(version.split(".")[:2]), version))
+    return tuple(found)

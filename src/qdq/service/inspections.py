@@ -1,0 +1,142 @@
+"""Inspections: made of a stage's answer, by running the sandboxed inspect stage, or without it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from qdq.base.errors import ChildTimeoutError, InternalError, QdqError
+from qdq.base.progress import NO_PROGRESS
+from qdq.domain.records import Inspection, ModelType, TensorSpec
+from qdq.ports.stages import StageRequest, StageRunner
+
+__all__ = ["OPEN_DIM", "Inspector", "inspection_from_answer", "tensor_specs"]
+
+# A dimension that is a name or unknown; the wire's specs and ours hold numbers only.
+OPEN_DIM = -1
+_MOST_HAZARDS = 64
+_NOT_DETAILS = frozenset({"input_spec", "output_spec", "inputs", "outputs", "hazards"})
+
+# What the content of an upload must be, by the type its sender declared.
+_FORMATS = {
+    ModelType.ONNX: "onnx",
+    ModelType.AIMET_ONNX: "aimet",
+    ModelType.TORCHSCRIPT: "torchscript",
+    ModelType.TORCH_EXPORTED_PROGRAM: "exported_program",
+}
+
+
+def tensor_specs(rows: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
+    """Return the rows of a stage's answer as values; open dimensions become -1."""
+    return tuple(
+        TensorSpec(
+            name=str(row["name"]),
+            shape=tuple(
+                dim if isinstance(dim, int) and not isinstance(dim, bool) else OPEN_DIM
+                for dim in row.get("shape") or ()
+            ),
+            dtype=str(row["dtype"]),
+            scale=_number(row.get("scale")),
+            zero_point=_number(row.get("zero_point")),
+        )
+        for row in rows
+    )
+
+
+def inspection_from_answer(answer: Mapping[str, Any]) -> Inspection:
+    """Return what a stage told of a model or a dataset, its specs with encodings preferred."""
+    inputs = answer.get("input_spec") or answer.get("inputs") or ()
+    outputs = answer.get("output_spec") or answer.get("outputs") or ()
+    details = {key: value for key, value in answer.items() if key not in _NOT_DETAILS}
+    layouts = {row["name"]: row["layouts"] for row in inputs if "layouts" in row}
+    if layouts:
+        details["layouts"] = layouts
+    return Inspection(
+        format=str(answer.get("format") or "h5"),
+        inputs=tensor_specs(inputs),
+        outputs=tensor_specs(outputs),
+        samples=answer.get("samples"),
+        hazards=tuple(_hazard(it) for it in answer.get("hazards", ())[:_MOST_HAZARDS]),
+        details=details,
+    )
+
+
+class Inspector:
+    """Runs the inspect stages within a time that the confirming client waits."""
+
+    def __init__(self, stages: StageRunner, *, scratch: Path, seconds: float) -> None:
+        self._stages = stages
+        self._scratch = scratch
+        self._seconds = seconds
+
+    def model(self, file: Path, kind: ModelType) -> Inspection:
+        """Inspect an uploaded model; types that cannot be imported are taken as they are."""
+        wanted = _FORMATS.get(kind)
+        if wanted is None:
+            return Inspection(format=kind.name.lower())
+        found = self._run("inspect_model", file, "model")
+        if found.problem is None and found.format not in (wanted, "unknown"):
+            return Inspection(
+                format=found.format,
+                details=found.details,
+                problem=f"The model was uploaded as {wanted}, and its content is {found.format}. "
+                "Give the file the extension of its format.",
+                failure_type=13003,
+            )
+        return found
+
+    def dataset(self, file: Path) -> Inspection:
+        """Inspect an uploaded dataset."""
+        return self._run("inspect_dataset", file, "dataset")
+
+    def _run(self, stage: str, file: Path, name: str) -> Inspection:
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="inspect-", dir=self._scratch))
+        work = folder / "work"
+        work.mkdir()
+        end = time.monotonic() + self._seconds
+        try:
+            result = self._stages.run(
+                StageRequest(stage, {}, ((file, name),)),
+                scratch=work,
+                log=folder / "log",
+                progress=NO_PROGRESS,
+                cancelled=lambda: time.monotonic() > end,
+            )
+            return inspection_from_answer(result.answer)
+        except InternalError:
+            # Also how a runner tells that it stopped because nobody waits.
+            if time.monotonic() > end:
+                return _not_inspected(self._seconds)
+            raise
+        except ChildTimeoutError:
+            return _not_inspected(self._seconds)
+        except QdqError as error:
+            if time.monotonic() > end:
+                return _not_inspected(self._seconds)
+            return Inspection(
+                format="unknown", problem=str(error), failure_type=int(error.failure_type)
+            )
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _not_inspected(seconds: float) -> Inspection:
+    # Large, not bad: the job itself reads it under its own limits.
+    return Inspection(
+        format="unknown", details={"not_inspected": f"It took longer than {seconds:g} s"}
+    )
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _hazard(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ": ".join(str(value[key]) for key in ("kind", "detail") if key in value)
+    return str(value)

@@ -1,0 +1,325 @@
+"""Submitting jobs: what can be known to be wrong is refused here, with a sentence.
+
+Each call validates, seeds the target model with its final type, and adds both in one transaction.
+A client that lost our answer submits again: then there are two jobs, and each is whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qdq.base import options as grammar
+from qdq.base.errors import DatasetError, OptionError, SpecError, UnsupportedError
+from qdq.base.options import Options, parse_options
+from qdq.base.precision import check_precision
+from qdq.domain.ids import IdKind, new_id
+from qdq.domain.records import (
+    Device,
+    Inspection,
+    Job,
+    Model,
+    ModelType,
+    Notice,
+    Severity,
+    TensorSpec,
+    UploadState,
+)
+from qdq.domain.states import JobKind, JobState
+from qdq.ports.engine import Engine
+from qdq.ports.repository import Repository
+from qdq.service.checks import check_samples, check_specs
+from qdq.service.datasets import Datasets, ready
+from qdq.service.devices import DeviceCatalogue
+from qdq.service.errors import RequestError
+from qdq.service.limits import ServiceLimits
+from qdq.service.models import Models, usable
+from qdq.service.names import check_name
+
+__all__ = ["CompileOrder", "InferenceOrder", "LinkOrder", "QuantizeOrder", "Submissions"]
+
+_COMPILED = (
+    ModelType.ONNX,
+    ModelType.TORCHSCRIPT,
+    ModelType.TORCH_EXPORTED_PROGRAM,
+    ModelType.AIMET_ONNX,
+)
+_TARGET_TYPES = {"onnx": ModelType.ONNX}
+_DEFAULT_TARGET = "No --target_runtime given: the result is an optimized ONNX model"
+# Quantized inside a compile job, by value of --quantize_full_type: weights and activations.
+_FULL_TYPES = {"int8": ("int8", "int8"), "int16": ("int8", "int16"), "w8a16": ("int8", "int16")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileOrder:
+    """What a compile job is asked for; several devices share one result."""
+
+    model_id: str
+    devices: Sequence[Device]
+    input_specs: Sequence[TensorSpec] = ()
+    calibration_id: str | None = None
+    name: str = ""
+    options: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizeOrder:
+    """What a quantize job is asked for; dtypes by name, such as ``int8``."""
+
+    model_id: str
+    calibration_id: str | None
+    weights: str
+    activations: str
+    name: str = ""
+    options: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceOrder:
+    """What an inference or profile job is asked for; no dataset means random data."""
+
+    model_id: str
+    device: Device
+    dataset_id: str | None = None
+    profiling: bool = False
+    legacy_profile: bool = False
+    name: str = ""
+    options: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkOrder:
+    """What a link job is asked for."""
+
+    model_ids: Sequence[str]
+    device: Device
+    name: str = ""
+    options: str = ""
+
+
+class Submissions:
+    """Adds jobs.  Raises the leaf of QdqError that says what is wrong with an order."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        engine: Engine,
+        *,
+        models: Models,
+        datasets: Datasets,
+        devices: DeviceCatalogue,
+        limits: ServiceLimits,
+    ) -> None:
+        self._repository = repository
+        self._engine = engine
+        self._models = models
+        self._datasets = datasets
+        self._devices = devices
+        self._limits = limits
+
+    def compile(self, order: CompileOrder) -> Job:
+        """Add a compile job and its target model."""
+        options = parse_options(grammar.JobKind.COMPILE, self._text(order.options))
+        model = self._models.get(order.model_id)
+        _require_type(model, _COMPILED, "compile")
+        found = usable(self._repository, model)
+        runtime = options.get_text("target_runtime")
+        devices = self._resolve(order.devices)
+        for device in devices:
+            self._devices.require_framework(device, runtime)
+        _check_input_specs(order.input_specs, model, found, most=self._limits.input_specs)
+        self._check_calibration(order.calibration_id, options, found, specs=order.input_specs)
+        given = "target_runtime" in options.given
+        return self._add(
+            JobKind.COMPILE,
+            model,
+            name=order.name,
+            options=order.options.strip(),
+            target=_TARGET_TYPES[runtime],
+            dataset_id=order.calibration_id,
+            devices=devices,
+            input_specs=tuple(order.input_specs),
+            notices=() if given else (Notice(Severity.INFO, _DEFAULT_TARGET),),
+        )
+
+    def quantize(self, order: QuantizeOrder) -> Job:
+        """Add a quantize job and its target model."""
+        parse_options(grammar.JobKind.QUANTIZE, self._text(order.options))
+        check_precision(order.weights, order.activations)
+        model = self._models.get(order.model_id)
+        _require_type(model, (ModelType.ONNX,), "quantize")
+        found = usable(self._repository, model)
+        if order.calibration_id is None:
+            raise DatasetError("The quantize job has no calibration data", remedy="Give a dataset")
+        data = ready(self._repository, self._datasets.get(order.calibration_id))
+        check_samples(data, found)
+        return self._add(
+            JobKind.QUANTIZE,
+            model,
+            name=order.name,
+            options=order.options.strip(),
+            target=ModelType.ONNX,
+            dataset_id=order.calibration_id,
+            weights=order.weights,
+            activations=order.activations,
+        )
+
+    def inference(self, order: InferenceOrder) -> Job:
+        """Add an inference job, which profiles too when asked, or an older client's profile job."""
+        kind = JobKind.PROFILE if order.legacy_profile else JobKind.INFERENCE
+        parse_options(grammar.JobKind.PROFILE, self._text(order.options))
+        device = self._devices.resolve(order.device)
+        self._devices.require_host(device, str(kind))
+        model = self._models.get(order.model_id)
+        _require_type(model, (ModelType.ONNX,), str(kind), "Compile it to ONNX first")
+        self._devices.require_framework(device, "onnx")
+        found = usable(self._repository, model)
+        profiling = order.profiling or order.legacy_profile
+        if order.dataset_id is not None:
+            data = ready(self._repository, self._datasets.get(order.dataset_id))
+            check_samples(data, found)
+        elif not profiling:
+            raise DatasetError(
+                "The inference job has no inputs and does not profile",
+                remedy="Give inputs, or profile on random data",
+            )
+        return self._add(
+            kind,
+            model,
+            name=order.name,
+            options=order.options.strip(),
+            dataset_id=order.dataset_id,
+            devices=(device,),
+            profiling=profiling,
+        )
+
+    def link(self, order: LinkOrder) -> Job:
+        """Refuse: what is missing is said after what is wrong with the order."""
+        parse_options(grammar.JobKind.LINK, self._text(order.options))
+        if not order.model_ids:
+            raise RequestError("The link job has no models", remedy="Give at least one QNN DLC")
+        self._devices.resolve(order.device)
+        for model_id in order.model_ids:
+            model = self._models.get(model_id)
+            _require_type(model, (ModelType.QNN_DLC,), "link")
+        raise UnsupportedError(
+            "Linking QNN DLCs needs the QNN tools, and this version of qdq has no QNN target yet",
+            remedy="Compile for --target_runtime onnx",
+        )
+
+    def _text(self, options: str) -> str:
+        if len(options) > self._limits.options_chars:
+            raise OptionError(f"The option string has {len(options)} characters")
+        return options.strip()
+
+    def _resolve(self, devices: Sequence[Device]) -> tuple[Device, ...]:
+        if not devices:
+            raise RequestError("The compile job names no device", remedy="Give at least one")
+        if len(devices) > self._limits.devices:
+            raise RequestError(f"The compile job names {len(devices)} devices")
+        return tuple(self._devices.resolve(device) for device in devices)
+
+    def _check_calibration(
+        self,
+        dataset_id: str | None,
+        options: Options,
+        model: Inspection,
+        *,
+        specs: Sequence[TensorSpec],
+    ) -> None:
+        full_type = options.get("quantize_full_type")
+        if full_type is None and dataset_id is None:
+            return
+        if dataset_id is None:
+            raise OptionError(
+                f"--quantize_full_type {full_type} needs calibration data",
+                remedy="Give calibration_data, or leave the option out",
+            )
+        if full_type is None:
+            raise OptionError(
+                "The compile job has calibration data and nothing uses it",
+                remedy="Add --quantize_full_type int8, or use a quantize job",
+            )
+        check_precision(*_FULL_TYPES[str(full_type)])
+        data = ready(self._repository, self._datasets.get(dataset_id))
+        check_samples(data, Inspection(model.format, inputs=_with_specs(model, specs)))
+
+    def _add(
+        self,
+        kind: JobKind,
+        model: Model,
+        *,
+        name: str,
+        options: str,
+        target: ModelType | None = None,
+        dataset_id: str | None = None,
+        devices: tuple[Device, ...] = (),
+        input_specs: tuple[TensorSpec, ...] = (),
+        weights: str | None = None,
+        activations: str | None = None,
+        profiling: bool = False,
+        notices: tuple[Notice, ...] = (),
+    ) -> Job:
+        now = self._repository.now()
+        name = check_name(name, most=self._limits.name_chars, default=model.name)
+        job_id = new_id(IdKind.JOB)
+        seeded = None
+        if target is not None:
+            seeded = Model(
+                id=new_id(IdKind.MODEL),
+                name=name,
+                type=target,
+                created=now,
+                upload=UploadState.CREATED,
+                producer_id=job_id,
+            )
+        job = Job(
+            id=job_id,
+            kind=kind,
+            name=name,
+            state=JobState.CREATED,
+            options=options,
+            created=now,
+            updated=now,
+            model_ids=(model.id,),
+            dataset_id=dataset_id,
+            devices=devices,
+            input_specs=input_specs,
+            weights=weights,
+            activations=activations,
+            profiling=profiling,
+            target_model_id=seeded.id if seeded else None,
+            notices=notices,
+        )
+        self._repository.add_job(job, seeded)
+        self._engine.wake()
+        return job
+
+
+def _require_type(
+    model: Model, types: Sequence[ModelType], kind: str, remedy: str | None = None
+) -> None:
+    if model.type in types:
+        return
+    raise UnsupportedError(
+        f"A {kind} job does not take the model '{model.name}': it is {model.type.name}",
+        remedy=remedy or f"Give {' or '.join(it.name for it in types)}",
+    )
+
+
+def _check_input_specs(
+    specs: Sequence[TensorSpec], model: Model, found: Inspection, *, most: int
+) -> None:
+    if len(specs) > most:
+        raise SpecError(f"There are {len(specs)} input specs, more than {most}")
+    if not specs and model.type is ModelType.TORCHSCRIPT:
+        raise SpecError(
+            "A TorchScript model does not tell the shapes of its inputs",
+            remedy="Give input_specs, such as {'image': (1, 3, 224, 224)}",
+        )
+    check_specs(specs, found)
+
+
+def _with_specs(model: Inspection, specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    given = {spec.name: spec for spec in specs}
+    return tuple(given.get(it.name, it) for it in model.inputs) or tuple(specs)

@@ -1,0 +1,60 @@
+"""The workbench: all use cases, over the ports they need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qdq.domain.records import Device
+from qdq.ports.blobs import Blobs
+from qdq.ports.engine import Engine
+from qdq.ports.repository import Repository
+from qdq.ports.stages import StageRunner
+from qdq.service.datasets import Datasets
+from qdq.service.devices import DeviceCatalogue, host_device
+from qdq.service.inspections import Inspector
+from qdq.service.jobs import Jobs
+from qdq.service.limits import ServiceLimits
+from qdq.service.models import Models
+from qdq.service.submit import Submissions
+from qdq.service.waiting import JobWaiters
+
+__all__ = ["Workbench"]
+
+
+class Workbench:
+    """Use cases by theme.  Everything but ``waiters`` and ``blobs`` streams is synchronous.
+
+    Calls may come from any thread; they take as long as a transaction, but ``confirm`` of models
+    and datasets, which reads the upload.  ``scratch`` holds what may be lost at a restart, and
+    the folders of running attempts, ``<job>-<attempt>/log.txt`` among them.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        blobs: Blobs,
+        stages: StageRunner,
+        engine: Engine,
+        *,
+        scratch: Path,
+        host: Device | None = None,
+        limits: ServiceLimits | None = None,
+    ) -> None:
+        limits = limits or ServiceLimits()
+        inspector = Inspector(stages, scratch=scratch, seconds=limits.inspect_s)
+        self.limits = limits
+        self.blobs = blobs
+        self.repository = repository
+        self.devices = DeviceCatalogue(host or host_device())
+        self.models = Models(repository, blobs, inspector, limits=limits)
+        self.datasets = Datasets(repository, blobs, inspector, limits=limits)
+        self.jobs = Jobs(repository, blobs, scratch=scratch, limits=limits)
+        self.waiters = JobWaiters(repository, limits=limits)
+        self.submit = Submissions(
+            repository,
+            engine,
+            models=self.models,
+            datasets=self.datasets,
+            devices=self.devices,
+            limits=limits,
+        )

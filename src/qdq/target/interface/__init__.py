@@ -1,0 +1,19 @@
+"""Inputs, outputs and widths of a compiled model as the options of the job ask for them."""
+
+from qdq.target.interface.marks import io_encoding
+from qdq.target.interface.steps import (
+    STEPS,
+    CompileOutcome,
+    InterfaceRequest,
+    compile_graph,
+    read_request,
+)
+
+__all__ = [
+    "STEPS",
+    "CompileOutcome",
+    "InterfaceRequest",
+    "compile_graph",
+    "io_encoding",
+    "read_request",
+]

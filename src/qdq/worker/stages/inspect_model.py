@@ -1,0 +1,59 @@
+"""Tell what an uploaded model is, by its content: input ``model``; no outputs.
+
+ONNX is read and checked; torch's formats are only recognised, as reading them runs their code.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qdq.base.progress import Progress
+from qdq.frontend import ModelFormat, detect_format
+from qdq.library import inspect
+from qdq.worker.stages.files import open_model
+from qdq.worker.stages.log import log
+
+__all__ = ["work"]
+
+_FORMATS = {
+    ModelFormat.ONNX: "onnx",
+    ModelFormat.TORCHSCRIPT: "torchscript",
+    ModelFormat.EXPORTED_PROGRAM: "exported_program",
+}
+# Lists of what a hostile model can repeat a million times.
+_MOST_TENSORS = 4096
+
+
+def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Return ``format``, ``is_directory``, and for ONNX inputs, outputs, ops, hazards and more."""
+    del spec
+    progress.step("inspect", 1)
+    path = open_model()
+    kind = detect_format(path)
+    # Kinds that the frontend learns later have the name it gives them.
+    result: dict[str, Any] = {
+        "format": _FORMATS.get(kind, kind.name.lower()),
+        "is_directory": path.is_dir(),
+        "bytes": _bytes(path),
+    }
+    if kind is ModelFormat.ONNX:
+        result |= _describe(path)
+    log(f"{result['format']}, {result['bytes']:,} bytes")
+    progress.advance()
+    return result
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    found = inspect(path).to_dict()
+    for side in ("inputs", "outputs"):
+        found[side] = [
+            {**tensor, "scale": None, "zero_point": None} for tensor in found[side][:_MOST_TENSORS]
+        ]
+    del found["format"]
+    return found
+
+
+def _bytes(path: Path) -> int:
+    files = [path] if path.is_file() else [it for it in path.rglob("*") if it.is_file()]
+    return sum(file.stat().st_size for file in files)

@@ -1,0 +1,55 @@
+"""Quantize a model: inputs ``model`` and ``calibration``; outputs the model and ``report.json``.
+
+Spec: ``weights``, ``activations``, ``options``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qdq import library
+from qdq.base.progress import Progress
+from qdq.worker.stages.files import MODEL_OUTPUT, find_input, open_model, pack_model
+from qdq.worker.stages.log import log, log_lines
+from qdq.worker.stages.tensors import input_specs, output_specs
+
+__all__ = ["REPORT_OUTPUT", "work"]
+
+REPORT_OUTPUT = "report.json"
+
+
+def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Return ``output`` and ``report`` (file names), specs, precision, and metrics by output."""
+    done = library.quantize(
+        open_model(),
+        find_input("calibration") or "inputs/calibration",
+        MODEL_OUTPUT,
+        weights=spec.get("weights", "int8"),
+        activations=spec.get("activations", "int8"),
+        options=spec.get("options", ""),
+        report=REPORT_OUTPUT,
+        progress=progress,
+    )
+    report = done.report.to_dict()
+    log(f"options resolved: {done.options.to_text() or 'none'}")
+    log_lines("settings", (f"{name}: {value}" for name, value in report["settings"].items()))
+    log_lines("summary", done.report.summary_lines())
+    log_lines("stages", (_cost(stage) for stage in report["stages"]))
+    return {
+        "output": pack_model(),
+        "report": REPORT_OUTPUT,
+        "precision": done.precision.name,
+        "options": done.options.to_text(),
+        "metrics": report["outputs"],
+        "sites": report["sites"],
+        "calibration_samples": report["calibration_samples"],
+        "stages": report["stages"],
+        "input_spec": input_specs(done.model),
+        "output_spec": output_specs(done.model),
+        "notices": list(done.notices),
+    }
+
+
+def _cost(stage: dict[str, Any]) -> str:
+    peak = stage["peak_memory_bytes"] / 2**20
+    return f"{stage['stage']}: {stage['seconds']:.2f} s, peak memory {peak:.0f} MiB"

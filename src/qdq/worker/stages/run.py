@@ -1,0 +1,33 @@
+"""Run a model on a dataset: inputs ``model`` and ``dataset``; output ``output.h5``.
+
+Spec: ``options`` of a profile or inference job, ``threads``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qdq import library
+from qdq.base.options import JobKind, parse_options
+from qdq.base.progress import Progress
+from qdq.worker.stages.files import find_input, open_model
+from qdq.worker.stages.log import log
+
+__all__ = ["DATASET_OUTPUT", "work"]
+
+DATASET_OUTPUT = "output.h5"
+
+
+def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Return ``output`` (a file name), the number of samples, and name, dtype, shape of outputs."""
+    options = parse_options(JobKind.PROFILE, spec.get("options", ""))
+    log(f"options resolved: {options.to_text() or 'none'}")
+    done = library.run(
+        open_model(),
+        find_input("dataset") or "inputs/dataset",
+        DATASET_OUTPUT,
+        threads=spec.get("threads", 0),
+        progress=progress,
+    ).to_dict()
+    log(f"{done['samples']} samples on the CPU with ONNX Runtime")
+    return {"output": DATASET_OUTPUT, "samples": done["samples"], "outputs": done["outputs"]}

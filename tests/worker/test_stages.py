@@ -1,0 +1,307 @@
+"""Each stage, run as the service runs it: from files without names that tell, to files and JSON."""
+
+import io
+import json
+import zipfile
+
+import numpy as np
+import onnx
+import onnx.reference
+import pytest
+
+from qdq.base.errors import (
+    DatasetError,
+    ModelCorruptError,
+    ModelInvalidError,
+    OptionError,
+    PrecisionError,
+    SpecError,
+    UnsupportedError,
+)
+from qdq.dataset import open_samples, write_h5
+from qdq.worker import extract_archive, open_output, run_stage
+
+_CONV = """<ir_version: 8, opset_import: ["" : 17]>
+net (float[1, 3, 8, 8] x) => (float[1, 4, 8, 8] y) {
+    c = Conv <pads = [1, 1, 1, 1]> (x, w)
+    y = Relu(c)
+}"""
+
+
+class _Recorder:
+    def __init__(self):
+        self.steps, self.notices = [], []
+
+    def step(self, name, total):
+        self.steps.append(name)
+
+    def advance(self, units=1):
+        pass
+
+    def notice(self, text):
+        self.notices.append(text)
+
+
+@pytest.fixture
+def conv(tmp_path):
+    weights = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
+    model = onnx.parser.parse_model(_CONV)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weights, "w"))
+    path = tmp_path / "blob"
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture
+def samples():
+    rng = np.random.default_rng(1)
+    return [rng.normal(size=(1, 3, 8, 8)).astype(np.float32) for _ in range(20)]
+
+
+@pytest.fixture
+def dataset(tmp_path, samples):
+    path = tmp_path / "data.h5"
+    write_h5(path, {"x": samples})
+    return path.rename(tmp_path / "dataset_blob")
+
+
+@pytest.fixture
+def stage(tmp_path):
+    def run(name, spec=None, /, progress=None, **inputs):
+        scratch = tmp_path / f"scratch-{name}"
+        pairs = [(path, key) for key, path in inputs.items()]
+        return run_stage(
+            name, spec or {}, scratch=scratch, inputs=pairs, progress=progress or _Recorder()
+        )
+
+    return run
+
+
+def _log(tmp_path, name):
+    return (tmp_path / f"scratch-{name}" / "log.txt").read_text()
+
+
+def _output(tmp_path, name, file):
+    with open_output(tmp_path / f"scratch-{name}", file, max_bytes=1 << 30) as opened:
+        return opened.read()
+
+
+def _zip_of(path, members):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    return path
+
+
+def _external(tmp_path, conv):
+    """An archive with the model and its weights apart, as the client packs a folder."""
+    folder = tmp_path / "apart"
+    folder.mkdir()
+    onnx.save(
+        onnx.load(conv),
+        folder / "net.onnx",
+        save_as_external_data=True,
+        location="net.data",
+        size_threshold=0,
+    )
+    members = [("dir/", b""), *((f"dir/{it.name}", it.read_bytes()) for it in folder.iterdir())]
+    return _zip_of(tmp_path / "packed", members)
+
+
+def test_inspect_model(stage, conv):
+    found = stage("inspect_model", model=conv)
+    assert found["format"] == "onnx" and not found["is_directory"]
+    assert found["inputs"] == [
+        {
+            "name": "x",
+            "dtype": "float32",
+            "shape": [1, 3, 8, 8],
+            "scale": None,
+            "zero_point": None,
+        }
+    ]
+    assert found["ops"] == {"Conv": 1, "Relu": 1}
+    assert found["parameters"] == 108
+    assert found["bytes"] == conv.stat().st_size
+
+
+def test_inspect_packed_folder(stage, conv, tmp_path):
+    found = stage("inspect_model", model=_external(tmp_path, conv))
+    assert found["format"] == "onnx" and found["is_directory"]
+    assert found["parameters"] == 108
+    assert [hazard["kind"] for hazard in found["hazards"]] == ["external_data"]
+
+
+def test_inspect_tells_torch_without_torch(stage, tmp_path):
+    script = _zip_of(tmp_path / "a", [("m/code/x.py", b""), ("m/constants.pkl", b"\x80\x02N.")])
+    assert stage("inspect_model", model=script)["format"] == "torchscript"
+    program = _zip_of(tmp_path / "b", [("m/archive_format", b"pt2"), ("m/data.pkl", b"")])
+    assert stage("inspect_model", model=program)["format"] == "exported_program"
+
+
+def test_inspect_dataset(stage, dataset):
+    found = stage("inspect_dataset", dataset=dataset)
+    layout = {"dtype": "float32", "shape": [1, 3, 8, 8]}
+    assert found == {
+        "samples": 20,
+        "inputs": [{"name": "x", **layout, "same_layout": True, "layouts": [layout]}],
+    }
+
+
+def test_inspect_dataset_of_many_shapes(stage, tmp_path):
+    path = tmp_path / "d.h5"
+    write_h5(path, {"x": [np.zeros((1, 1 + n), np.float32) for n in range(40)]})
+    (entry,) = stage("inspect_dataset", dataset=path)["inputs"]
+    assert not entry["same_layout"]
+    assert entry["shape"] == [1, 1]
+    assert len(entry["layouts"]) == 16
+
+
+def test_compile(stage, conv, samples, tmp_path):
+    progress = _Recorder()
+    found = stage("compile", {"options": ""}, progress=progress, model=conv)
+    assert found["output"] == "model.onnx"
+    assert found["target_runtime"] == "onnx" and found["precision"] == "float"
+    assert [entry["name"] for entry in found["input_spec"]] == ["x"]
+    assert [entry["shape"] for entry in found["output_spec"]] == [[1, 4, 8, 8]]
+    assert found["notices"] == progress.notices
+    assert "no --target_runtime given" in found["notices"][0]
+    compiled = onnx.load_from_string(_output(tmp_path, "compile", "model.onnx"))
+    expected = onnx.reference.ReferenceEvaluator(str(conv)).run(None, {"x": samples[0]})
+    actual = onnx.reference.ReferenceEvaluator(compiled).run(None, {"x": samples[0]})
+    np.testing.assert_allclose(actual[0], expected[0], atol=1e-5)
+    log = _log(tmp_path, "compile")
+    for words in ("options resolved: none", "changes:", "step compile", "peak memory", "notice: "):
+        assert words in log
+
+
+def test_compile_packed_folder(stage, conv, tmp_path):
+    found = stage("compile", model=_external(tmp_path, conv))
+    model = onnx.load_from_string(_output(tmp_path, "compile", found["output"]))
+    assert sum(np.prod(tensor.dims) for tensor in model.graph.initializer) == 108
+
+
+def test_compile_with_input_specs(stage, tmp_path):
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]>
+        net (float[N, 4] x) => (float[N, 4] y) { y = Relu(x) }"""
+    )
+    onnx.save(model, tmp_path / "m")
+    spec = {"input_specs": {"x": [[3, 4], "float32"]}}
+    found = stage("compile", spec, model=tmp_path / "m")
+    assert found["output_spec"][0]["shape"] == [3, 4]
+    with pytest.raises(SpecError):
+        stage("compile", {"input_specs": {"x": [[3, 5], "float32"]}}, model=tmp_path / "m")
+
+
+def test_compile_tells_encodings_of_integer_inputs_and_outputs(stage, tmp_path):
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 21]>
+        net (uint8[1, 4] x) => (uint8[1, 4] y)
+        <float s = {0.5}, uint8 z = {3}, float t = {0.25}, uint8 u = {0}> {
+            a = DequantizeLinear(x, s, z)
+            b = Relu(a)
+            y = QuantizeLinear(b, t, u)
+        }"""
+    )
+    onnx.save(model, tmp_path / "m")
+    found = stage("compile", model=tmp_path / "m")
+    (x,), (y,) = found["input_spec"], found["output_spec"]
+    assert (x["dtype"], x["scale"], x["zero_point"]) == ("uint8", 0.5, 3)
+    assert (y["dtype"], y["scale"], y["zero_point"]) == ("uint8", 0.25, 0)
+
+
+def test_large_weights_leave_as_one_packed_folder(monkeypatch, tmp_path):
+    from qdq.worker.stages import files
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.onnx").write_bytes(b"graph")
+    (tmp_path / "model.onnx.data").write_bytes(b"weights" * 1000)
+    assert files.pack_model() == "model.zip"
+    assert [path.name for path in tmp_path.iterdir()] == ["model.zip"]
+    first = (tmp_path / "model.zip").read_bytes()
+    top = extract_archive(tmp_path / "model.zip", tmp_path / "out")
+    assert top.name == "model.onnx"
+    assert (top / "model.onnx").read_bytes() == b"graph"
+    assert (top / "model.onnx.data").read_bytes() == b"weights" * 1000
+    assert zipfile.ZipFile(io.BytesIO(first)).namelist()[0] == "model.onnx/"
+
+
+def test_quantize(stage, conv, dataset, samples, tmp_path):
+    found = stage("quantize", {"activations": "int16"}, model=conv, calibration=dataset)
+    assert found["output"] == "model.onnx" and found["precision"] == "w8a16"
+    assert found["metrics"]["y"]["sqnr_db"] > 30
+    assert found["calibration_samples"] + json.loads(_output(tmp_path, "quantize", "report.json"))[
+        "report_samples"
+    ] in (20, 40)
+    model = onnx.load_from_string(_output(tmp_path, "quantize", "model.onnx"))
+    assert {"QuantizeLinear", "DequantizeLinear"} <= {node.op_type for node in model.graph.node}
+    log = _log(tmp_path, "quantize")
+    for words in ("options resolved", "activation, ", "y: SQNR", "calibrate: ", "peak memory"):
+        assert words in log
+
+
+def test_run(stage, conv, dataset, samples, tmp_path):
+    found = stage("run", model=conv, dataset=dataset)
+    assert found["samples"] == 20
+    path = tmp_path / "result.h5"
+    path.write_bytes(_output(tmp_path, "run", found["output"]))
+    evaluator = onnx.reference.ReferenceEvaluator(str(conv))
+    with open_samples(path) as outputs:
+        for index in (0, 19):
+            expected = evaluator.run(None, {"x": samples[index]})[0]
+            np.testing.assert_allclose(outputs[index]["y"], expected, atol=1e-4)
+
+
+def test_profile(stage, conv, dataset):
+    found = stage("profile", {"options": "--max_profiler_iterations 7"}, model=conv)
+    summary = found["profile"]["execution_summary"]
+    assert len(summary["all_inference_times"]) == 7
+    assert found["profile"]["data"] == "random data"
+    assert {row["compute_unit"] for row in found["profile"]["execution_detail"]} == {"CPU"}
+    given = stage(
+        "profile", {"options": "--max_profiler_iterations 2"}, model=conv, dataset=dataset
+    )
+    assert given["profile"]["data"] == "given samples"
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "inputs", "kind"),
+    [
+        ("compile", {"options": "--nonsense"}, ["model"], OptionError),
+        ("compile", {"device": "Pixel"}, ["model"], SpecError),
+        ("quantize", {"weights": "int3"}, ["model", "calibration"], PrecisionError),
+        ("quantize", {"options": "--nonsense"}, ["model", "calibration"], OptionError),
+        ("quantize", {}, ["model"], DatasetError),
+        ("run", {"options": "--nonsense"}, ["model", "dataset"], OptionError),
+        ("run", {}, ["dataset"], ModelCorruptError),
+        ("profile", {"options": "--nonsense"}, ["model"], OptionError),
+        ("inspect_dataset", {}, [], DatasetError),
+    ],
+)
+def test_what_was_asked_is_refused_by_its_own_type(  # noqa: PLR0917
+    stage, conv, dataset, name, spec, inputs, kind
+):
+    files = {key: conv if key == "model" else dataset for key in inputs}
+    with pytest.raises(kind):
+        stage(name, spec, **files)
+
+
+def test_errors_name_no_path_of_this_machine(stage, tmp_path):
+    empty = tmp_path / "empty"
+    empty.touch()
+    with pytest.raises(ModelCorruptError) as caught:
+        stage("inspect_model", model=empty)
+    assert "'inputs/model' is empty" in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_kinds_that_are_not_taken(stage, tmp_path):
+    lite = tmp_path / "m"
+    lite.write_bytes(b"\x1c\0\0\0TFL3" + bytes(60))
+    with pytest.raises(UnsupportedError, match="TFLite"):
+        stage("inspect_model", model=lite)
+    with pytest.raises(ModelInvalidError, match="at its top"):
+        stage("inspect_model", model=_zip_of(tmp_path / "z", [("model.onnx", b"")]))
+    with pytest.raises(UnsupportedError, match="DLC"):
+        stage("inspect_model", model=_zip_of(tmp_path / "d", [("dlc.metadata", b"")]))
