@@ -45,7 +45,7 @@ class _Writer:
         self._names.update(v.name for node in graph for v in node.outputs)
         self._node_names = {node.name for node in graph}
         self._parameters: dict[str, tuple[ir.Value, ir.Value]] = {}
-        self._replaced: list[ir.Value] = []
+        self._snapped: dict[ir.Value, ir.Value] = {}
 
     def emit_activation(self, planned: PlannedActivation, value: ir.Value) -> None:
         tensor = planned.site.tensor
@@ -85,17 +85,15 @@ class _Writer:
         self._graph.insert_before(nodes[site.uses[0][0]], pair)
         for node, index in site.uses:
             nodes[node].replace_input_with(index, pair[1].outputs[0])
-        self._replaced.append(original)
+        self._snapped.setdefault(original, value)
 
     def remove_unused(self) -> None:
         """Drop the originals that nothing reads any more, and give their names to the snapped."""
-        for value in dict.fromkeys(self._replaced):
-            if not value.uses() and not value.is_graph_output() and value.name is not None:
-                name = value.name
+        for original, snapped in self._snapped.items():
+            name = original.name
+            if name is not None and not original.uses() and not original.is_graph_output():
                 self._graph.initializers.pop(name)
-                snapped = self._graph.initializers.get(f"{name}_snapped")
-                if snapped is not None:
-                    snapped.name = name
+                snapped.name = name
 
     def _pair(
         self, value: ir.Value, tensor: str, encoding: Encoding, *, owner: str | None

@@ -36,6 +36,11 @@ def prepare_model(model: ir.Model, settings: Settings) -> None:
     _refuse_quantized(model)
     check_static_inputs(model)
     optimize(model)
+    if len(model.graph) == 0:
+        raise ModelInvalidError(
+            "The model computes nothing: its outputs are inputs or constants",
+            remedy="Give a model with at least one op on its inputs",
+        )
     check_supported(model)
     if raise_opset(model, _OPSET[max(settings.activation_bits, settings.weight_bits)]):
         optimize(model)

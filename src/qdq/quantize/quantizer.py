@@ -135,11 +135,10 @@ def _notices(plan: QuantizationPlan, *, held_out: bool, samples: int) -> tuple[s
     if not plan.activations:
         notices.append("Nothing was quantized: no op of this model has a placement rule.")
     if plan.islands:
-        first = plan.islands[0]
-        notices.append(
-            f"{len(plan.islands)} nodes on data stay float, the first '{first.node}' "
-            f"({first.op_type}): {first.reason}."
-        )
+        first, count = plan.islands[0], len(plan.islands)
+        many = "1 node on data stays float" if count == 1 else f"{count} nodes on data stay float"
+        which = "" if count == 1 else "the first "
+        notices.append(f"{many}: {which}'{first.node}' ({first.op_type}): {first.reason}.")
     return tuple(notices)
 
 
