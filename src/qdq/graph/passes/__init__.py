@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from qdq.graph.passes.base import GraphPass, Note, NoteLog, PassOutcome
 from qdq.graph.passes.batch_norm import FoldBatchNorm
-from qdq.graph.passes.channel_bias import FoldChannelBias
 from qdq.graph.passes.channel_constants import FoldChannelConstants
 from qdq.graph.passes.common_subexpressions import MergeCommonSubexpressions
 from qdq.graph.passes.constants import FoldConstants, LiftConstants
@@ -32,11 +31,9 @@ PIPELINE: tuple[GraphPass, ...] = (
     # Before BatchNorm: an Identity or Dropout between Conv and BatchNorm hides the pair.
     RemoveNoOps(),
     # Before BatchNorm: some exporters write the bias of a Conv as an Add between the two.
-    FoldChannelBias(),
+    FoldChannelConstants(),
     # Needs constant parameters and direct neighbours, which now exist.
     FoldBatchNorm(),
-    # As BatchNorm, spelled as arithmetic; BatchNorm first, since it may stand before them.
-    FoldChannelConstants(),
     # Needs constant pads, and no no-op left between a Pad and its Conv.
     FoldPads(),
     # What is left of layout chains after no-ops between them are gone.
