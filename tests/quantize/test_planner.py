@@ -70,7 +70,7 @@ def test_a_constant_in_concat_has_the_encoding_of_the_output(parse, quantize):
 
 
 @pytest.mark.parametrize("activations", ["int8", "int16"])
-def test_lookups_have_the_encoding_of_their_table(activations, parse, quantize, run):
+def test_a_table_has_the_encoding_of_its_lookups(activations, parse, quantize, run):
     table = signed(7, 4)
     model = parse(
         "g (int64[1,3] ids) => (float e, float y) { e = Gather (table, ids) y = Neg (e) }",
@@ -80,10 +80,18 @@ def test_lookups_have_the_encoding_of_their_table(activations, parse, quantize, 
     result = quantize(model, samples, activations=activations)
     encoding = planned(result, "table").encoding
     assert planned(result, "e").encoding == encoding
-    assert planned(result, "e").scheme == "constant"
     for sample in samples:
         looked_up = run(result.model, sample)["e"]
         np.testing.assert_array_equal(looked_up, fake_quantize(table, encoding)[sample["ids"]])
+
+
+def test_rows_that_are_not_looked_up_do_not_widen_the_range(parse, quantize):
+    table = np.stack([signed(4), signed(4, scale=1000.0)])
+    model = parse(
+        "g (int64[1,3] ids) => (float y) { e = Gather (table, ids) y = Neg (e) }", table=table
+    )
+    result = quantize(model, [{"ids": np.array([[0, 0, 0]])}])
+    assert planned(result, "table").encoding.range[1] < 10
 
 
 def test_mse_of_constants_is_not_worse_than_min_max(parse, quantize):

@@ -163,13 +163,29 @@ def test_the_second_operand_of_v68_is_symmetric(parse, place):
     assert symmetric == {"htp-v68": {"z", "t"}, "portable": set()}
 
 
-def test_embedding_tables_own_their_lookups(parse, place):
+def test_embedding_tables_follow_their_lookups(parse, place):
     model = parse(
-        "g (int64[1,3] ids) => (float y) { e = Gather (table, ids) y = Neg (e) }",
+        """g (int64[1,3] ids, int64[1,3] types) => (float y) {
+            e = Gather (table, ids) f = Gather (table, types) y = MatMul (e, w) n = Neg (f) }""",
+        table=np.ones((5, 2), np.float32),
+        w=np.ones((2, 2), np.float32),
+    )
+    model.graph.outputs.append(next(n for n in model.graph if n.op_type == "Neg").outputs[0])
+    placement = place(model)
+    owners = {site.tensor: site.owner for site in placement.activations}
+    assert owners == {"e": "e", "f": "e", "y": "y", "n": "n"}
+    assert [(site.tensor, site.like, site.uses) for site in placement.constants] == [
+        ("table", "e", (("make_e", 0), ("make_f", 0)))
+    ]
+
+
+def test_lookups_in_a_concat_take_its_encoding(parse, place):
+    model = parse(
+        """g (int64[1,3] ids, float[1,3,2] x) => (float y) {
+            e = Gather (table, ids) a = Neg (x) y = Concat <axis = 1> (e, a) }""",
         table=np.ones((5, 2), np.float32),
     )
     placement = place(model)
-    assert {s.tensor: s.owner for s in placement.activations} == {"e": "table", "y": "y"}
-    assert [(site.tensor, site.uses) for site in placement.constants] == [
-        ("table", (("make_e", 0),))
-    ]
+    owners = {site.tensor: site.owner for site in placement.activations}
+    assert owners == {"x": "x", "e": "y", "a": "y", "y": "y"}
+    assert [(site.tensor, site.like) for site in placement.constants] == [("table", "y")]

@@ -13,7 +13,7 @@ from qdq.quantize.calibrate import CalibrationRequest, Statistics
 from qdq.quantize.encoding import Encoding, FloatArray, weight_encoding
 from qdq.quantize.guards import ScaleLimits, enlarge_scales, minimum_scales
 from qdq.quantize.histogram import Histogram
-from qdq.quantize.placement import Island, Placement, WeightSite
+from qdq.quantize.placement import ConstantSite, Island, Placement, WeightSite
 from qdq.quantize.plan import (
     PlannedActivation,
     PlannedConstant,
@@ -47,10 +47,7 @@ def make_plan(
     model: ir.Model, placement: Placement, statistics: Statistics, settings: Settings
 ) -> QuantizationPlan:
     """Choose every encoding of ``placement``."""
-    tables = {s.tensor: _constant_range(model, s.tensor, settings) for s in placement.constants}
     chosen = _owner_encodings(placement, statistics, settings)
-    for tensor, found in tables.items():
-        chosen.setdefault(tensor, (found, "constant"))
     activations = tuple(
         PlannedActivation(
             site=site,
@@ -63,10 +60,7 @@ def make_plan(
         if site.owner in chosen
     )
     by_tensor = {planned.site.tensor: planned.encoding for planned in activations}
-    constants = tuple(
-        PlannedConstant(site, by_tensor.get(site.like or "", tables[site.tensor].encoding))
-        for site in placement.constants
-    )
+    constants = tuple(_plan_constant(model, s, by_tensor, settings) for s in placement.constants)
     moment_axes = _moment_axes(model, placement)
     weights = tuple(
         _plan_weight(
@@ -126,15 +120,19 @@ def _observed(histogram: Histogram | None) -> tuple[float, float] | None:
     return None if histogram is None else (histogram.minimum, histogram.maximum)
 
 
-def _constant_range(model: ir.Model, tensor: str, settings: Settings) -> ChosenRange:
-    values = _initializer(model, tensor)
+def _plan_constant(
+    model: ir.Model, site: ConstantSite, activations: dict[str, Encoding], settings: Settings
+) -> PlannedConstant:
+    values = _initializer(model, site.tensor)
+    if site.like in activations:
+        return PlannedConstant(site, activations[site.like])
     histogram = Histogram()
     if values.size:
         histogram.add(values, low=float(values.min()), high=float(values.max()))
     bits = settings.activation_bits
-    return choose_range(
-        histogram, bits=bits, symmetric=bits >= _SYMMETRIC_BITS, scheme=settings.range_scheme
-    )
+    symmetric = bits >= _SYMMETRIC_BITS
+    found = choose_range(histogram, bits=bits, symmetric=symmetric, scheme=settings.range_scheme)
+    return PlannedConstant(site, found.encoding)
 
 
 def _plan_weight(

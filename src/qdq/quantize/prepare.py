@@ -13,6 +13,8 @@ __all__ = ["prepare_model"]
 # QuantizeLinear and DequantizeLinear: per-channel since opset 13, 16 bits since opset 21
 # (ONNX operator changelog).
 _OPSET = {8: 13, 16: 21}
+# HardSwish: one op, and one Q/DQ pair, for what is two or four before.
+_HARD_SWISH_OPSET = 14
 
 _INTEGER_OPS = frozenset(
     {
@@ -42,9 +44,16 @@ def prepare_model(model: ir.Model, settings: Settings) -> None:
             remedy="Give a model with at least one op on its inputs",
         )
     check_supported(model)
-    if raise_opset(model, _OPSET[max(settings.activation_bits, settings.weight_bits)]):
+    if raise_opset(model, _needed_opset(model, settings)):
         optimize(model)
     _name_nodes(model.graph)
+
+
+def _needed_opset(model: ir.Model, settings: Settings) -> int:
+    needed = _OPSET[max(settings.activation_bits, settings.weight_bits)]
+    if any(node.op_type == "HardSigmoid" for node in model.graph):
+        return max(needed, _HARD_SWISH_OPSET)
+    return needed
 
 
 def _refuse_quantized(model: ir.Model) -> None:

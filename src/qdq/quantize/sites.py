@@ -43,7 +43,7 @@ def place_sites(graph: ir.Graph, rules: TargetRules, *, activation_bits: int) ->
             if value in sites
         ),
         weights=_weight_sites(nodes, roles, group_of, rules),
-        constants=_constant_sites(nodes, roles, group_of, sites),
+        constants=_constant_sites(nodes, roles, group_of, sites, ties),
         islands=roles.islands,
         fused=tuple(tuple(node.name or "" for node in group) for group in groups),
     )
@@ -196,13 +196,15 @@ def _constant_sites(
     roles: NodeRoles,
     group_of: dict[ir.Node, tuple[ir.Node, ...]],
     sites: set[ir.Value],
+    ties: EncodingTies,
 ) -> tuple[ConstantSite, ...]:
     uses: dict[tuple[str, str | None], list[tuple[ir.Node, int]]] = {}
     for node in nodes:
         facts = roles.facts.get(node)
         if facts is None or _adds_bias(node, group_of) or not _ends_in_site(node, sites, group_of):
             continue
-        like = _name(node.outputs[0]) if facts.op_class == "backward_tie" else None
+        shares = facts.op_class in ("movement", "backward_tie")
+        like = _name(ties.owner(node.outputs[0])) if shares else None
         for position, value in data_inputs(node, facts):
             if is_float_constant(value):
                 uses.setdefault((_name(value), like), []).append((node, position))

@@ -54,11 +54,12 @@ def tie_encodings(
 ) -> EncodingTies:
     """Return the ties among ``sites``; ``nodes`` are in topological order."""
     ties = EncodingTies()
+    lookups: dict[ir.Value, ir.Value] = {}
     quantized = [(node, roles.facts[node]) for node in nodes if node in roles.facts]
     for node, facts in quantized:
         _fix_range(node, rules, bits, ties)
         if facts.op_class in ("movement", "forward_tie"):
-            _tie_outputs(node, facts, sites, ties)
+            _tie_outputs(node, facts, sites, ties, lookups)
     for node, facts in quantized:
         if facts.op_class == "backward_tie":
             _tie_inputs(node, facts, sites, rules, ties)
@@ -71,16 +72,28 @@ def _fix_range(node: ir.Node, rules: TargetRules, bits: int, ties: EncodingTies)
         ties.fixed[node.outputs[0]] = fixed
 
 
-def _tie_outputs(node: ir.Node, facts: OpFacts, sites: set[ir.Value], ties: EncodingTies) -> None:
+def _tie_outputs(
+    node: ir.Node,
+    facts: OpFacts,
+    sites: set[ir.Value],
+    ties: EncodingTies,
+    lookups: dict[ir.Value, ir.Value],
+) -> None:
+    """Tie outputs to the input; of a constant table, to its first lookup, which the table follows.
+
+    What is looked up decides rather than the whole table: a few rows are most of the use.
+    """
     assert facts.data is not None
     source = node.inputs[facts.data[0]]
     if source is None:
         return
     for value in node.outputs:
-        if value in sites and (source in sites or source.is_initializer()):
-            ties.tie(
-                value, source, f"shares the encoding of '{source.name}' through {node.op_type}"
-            )
+        if value not in sites:
+            continue
+        owner = lookups.setdefault(source, value) if source.is_initializer() else source
+        if owner in sites and owner is not value:
+            rule = f"shares the encoding of '{owner.name}' through {node.op_type}"
+            ties.tie(value, owner, rule)
 
 
 def _tie_inputs(
@@ -108,7 +121,7 @@ def _tie_inputs(
 def _may_take(value: ir.Value, rules: TargetRules, ties: EncodingTies) -> bool:
     """Tell whether another encoding for ``value`` would constrain no other reader."""
     owner = ties.owner(value)
-    if owner in ties.fixed or owner.is_initializer():
+    if owner in ties.fixed:
         return False
     if rules.tie_concat_with_shared_inputs:
         return not owner.is_graph_input()

@@ -8,6 +8,7 @@ from qdq.graph.passes.channel_constants import FoldChannelConstants
 from qdq.graph.passes.common_subexpressions import MergeCommonSubexpressions
 from qdq.graph.passes.constants import FoldConstants, LiftConstants
 from qdq.graph.passes.dead_code import RemoveDeadCode
+from qdq.graph.passes.hard_activations import FuseHardActivations
 from qdq.graph.passes.inputs import NormalizeInputs
 from qdq.graph.passes.known_dims import FoldKnownDims
 from qdq.graph.passes.layout import MergeLayoutOps
@@ -36,6 +37,8 @@ PIPELINE: tuple[GraphPass, ...] = (
     FoldBatchNorm(),
     # Needs constant pads, and no no-op left between a Pad and its Conv.
     FoldPads(),
+    # After the constants are folded: what is left of 3 and 6 belongs to an activation.
+    FuseHardActivations(),
     # What is left of layout chains after no-ops between them are gone.
     MergeLayoutOps(),
     # Late: the passes above make more nodes equal.
