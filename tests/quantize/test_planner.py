@@ -134,13 +134,16 @@ def test_weight_scheme(options, scheme, parse, quantize):
 
 def test_one_input_with_channels_on_two_axes(parse, quantize):
     # Second moments are kept for one axis of a tensor; the other layer goes without.
+    samples = samples_of(1, 5, 6, 5)
+    for sample in samples:
+        sample["x"] *= np.float32([100, 1, 1, 1, 0.01])[:, None, None]
     model = parse(
-        """g (float[1,4,6,5] x) => (float c, float m) {
+        """g (float[1,5,6,5] x) => (float c, float m) {
             c = Conv (x, k) m = MatMul (x, w) }""",
-        k=signed(3, 4, 1, 1),
+        k=signed(3, 5, 1, 1),
         w=signed(5, 2),
     )
-    weights = quantize(model, samples_of(1, 4, 6, 5)).plan.weights
+    weights = quantize(model, samples).plan.weights
     assert [w.site.tensor for w in weights] == ["k", "w"]
     rows = rows_by_channel(model.graph.initializers["w"].const_value.numpy(), 1)
     expected = mse_scales(rows, None, bits=8)

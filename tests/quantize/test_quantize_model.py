@@ -105,7 +105,7 @@ class TestAccuracy:
     @pytest.mark.parametrize("scheme", ["auto", "min_max", "mse_minimizer"])
     @pytest.mark.parametrize("target", TARGETS)
     @pytest.mark.parametrize(("activations", "least"), [("int8", 24), ("int16", 34)])
-    def test_cnn(self, activations, least, target, scheme, cnn, quantize):  # noqa: PLR0917
+    def test_cnn(self, activations, least, target, scheme, cnn, quantize):
         options = f"--quantize_target {target} --range_scheme {scheme}"
         result = quantize(cnn, images(), activations=activations, options=options)
         onnx.checker.check_model(ir.to_proto(result.model), full_check=True)

@@ -176,7 +176,7 @@ class Reader(CalibrationDataReader):
     ],
     ids=["u8s8", "s8s8", "u8u8"],
 )
-def test_models_of_onnxruntimes_quantizer(activation, weight, per_channel, cnn, tmp_path, run):  # noqa: PLR0917
+def test_models_of_onnxruntimes_quantizer(activation, weight, per_channel, cnn, tmp_path, run):
     source, target = tmp_path / "float.onnx", tmp_path / "qdq.onnx"
     onnx.save(ir.to_proto(cnn), source)
     quantize_static(

@@ -63,6 +63,16 @@ def test_values_beyond_the_range_saturate(parse, run):
     np.testing.assert_array_equal(run(model, sample)["y"], before)
 
 
+@pytest.mark.parametrize("zero_point", [np.int8(0), np.int8(3), np.uint8(128)])
+def test_halves_round_to_even_before_the_zero_point(zero_point, parse, run):
+    w = ((np.arange(24) - 12 + 0.5) * 0.25).astype(np.float32).reshape(4, 6)
+    model = parse(TEXT.format(axis=""), w=w, s=np.float32(0.25), z=zero_point)
+    sample = {"x": np.eye(3, 4, dtype=np.float32)}
+    before = run(model, sample)["y"]
+    StoreIntegerWeights()(model)
+    np.testing.assert_array_equal(run(model, sample)["y"], before)
+
+
 def test_a_zero_point_that_is_left_out(parse, run):
     model = parse(
         """g (float[3,4] x) => (float y) {
