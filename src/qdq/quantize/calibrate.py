@@ -42,8 +42,8 @@ class CalibrationRequest:
 
 @dataclass(slots=True)
 class Statistics:
-    """Per tensor: a histogram (counts empty where only extremes were asked for), E[x^2] per
-    channel; ``unbounded`` are tensors that held infinities, such as masked attention scores."""
+    """Per tensor: a histogram (counts empty where only extremes were asked for), the sum of x^2 per
+    channel and sample (what it weighs is compared, so no mean is needed); ``unbounded`` are tensors that held infinities, such as masked attention scores."""
 
     histograms: dict[str, Histogram] = field(default_factory=dict)
     second_moments: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
@@ -81,8 +81,6 @@ def collect_statistics(
         for position, values in enumerate(_one_ahead(run, order)):
             _observe(values, request, statistics, sample=order[position], position=position)
             progress.advance()
-    for name, total in statistics.second_moments.items():
-        statistics.second_moments[name] = total / min(len(order), MOMENT_SAMPLES)
     return statistics
 
 
@@ -123,9 +121,7 @@ def _observe(
             _add_moment(values[name], name, axis, statistics)
 
 
-def _extremes(
-    array: Array, name: str, sample: int, statistics: Statistics
-) -> tuple[float, float]:
+def _extremes(array: Array, name: str, sample: int, statistics: Statistics) -> tuple[float, float]:
     low, high = float(array.min()), float(array.max())
     if np.isnan(low) or np.isnan(high):
         raise ModelInvalidError(

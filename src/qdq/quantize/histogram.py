@@ -89,10 +89,8 @@ class Histogram:
         self.count += other.count
         self.zeros += other.zeros
         self._fit_grid()
-        index = np.arange(other._first, other._first + len(other._counts), dtype=np.int64)
-        np.add.at(
-            self._counts, (index >> (self._exponent - other._exponent)) - self._first, other._counts
-        )
+        cells = _coarser(other._first, len(other._counts), self._exponent - other._exponent)
+        np.add.at(self._counts, cells - self._first, other._counts)
 
     def _fit_grid(self) -> None:
         low, high = min(self.minimum, 0.0), max(self.maximum, 0.0)
@@ -103,8 +101,8 @@ class Histogram:
             return
         counts = np.zeros(last - first + 1, np.int64)
         if len(self._counts):
-            index = np.arange(self._first, self._end(), dtype=np.int64)
-            np.add.at(counts, (index >> (exponent - self._exponent)) - first, self._counts)
+            cells = _coarser(self._first, len(self._counts), exponent - self._exponent)
+            np.add.at(counts, cells - first, self._counts)
         self._exponent, self._first, self._counts = exponent, first, counts
 
     def _end(self) -> int:
@@ -122,8 +120,15 @@ class Histogram:
         self._counts += np.bincount(index, minlength=len(self._counts))
 
     def _direct(self) -> bool:
-        # A product with 2^-k is exact in float32 while the factor is a normal number.
-        return -126 <= self._exponent <= 126
+        # A product with 2^-k is exact in float32 while it neither overflows nor underflows.
+        return -126 <= self._exponent <= 0
+
+
+def _coarser(first: int, count: int, halvings: int) -> npt.NDArray[np.int64]:
+    """Return, for ``count`` cells from ``first`` on, their index on a 2^halvings coarser grid."""
+    index = np.arange(first, first + count, dtype=np.int64)
+    # Shifts of 64 and more are undefined; by 63 every index is 0 or -1 already.
+    return index >> min(halvings, 63)
 
 
 def _smallest_exponent(low: float, high: float) -> int:
