@@ -42,11 +42,13 @@ class CalibrationRequest:
 
 @dataclass(slots=True)
 class Statistics:
-    """Per tensor: a histogram (counts empty where only extremes were asked for), the sum of x^2 per
-    channel and sample (what it weighs is compared, so no mean is needed); ``unbounded`` are tensors that held infinities, such as masked attention scores."""
+    """Per tensor: a histogram (counts empty where only extremes were asked for), and E[x^2] per
+    channel over the samples where it was finite; ``unbounded`` are tensors that held infinities,
+    such as masked attention scores."""
 
     histograms: dict[str, Histogram] = field(default_factory=dict)
     second_moments: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    moment_samples: dict[str, int] = field(default_factory=dict)
     unbounded: set[str] = field(default_factory=set)
     samples: int = 0
 
@@ -81,6 +83,8 @@ def collect_statistics(
         for position, values in enumerate(_one_ahead(run, order)):
             _observe(values, request, statistics, sample=order[position], position=position)
             progress.advance()
+    for name, count in statistics.moment_samples.items():
+        statistics.second_moments[name] /= count
     return statistics
 
 
@@ -140,3 +144,4 @@ def _add_moment(array: Array, name: str, axis: int, statistics: Statistics) -> N
     if np.isfinite(mean).all():
         total = statistics.second_moments.get(name)
         statistics.second_moments[name] = mean if total is None else total + mean
+        statistics.moment_samples[name] = statistics.moment_samples.get(name, 0) + 1
