@@ -18,7 +18,7 @@ from onnx import numpy_helper
 from qdq.base.options import JobKind, parse_options
 from qdq.dataset import open_samples
 from qdq.graph import infer_shapes
-from qdq.quantize import quantize_model
+from qdq.quantizer import quantize_model
 from qdq.runtime import open_session
 
 Array = np.ndarray[Any, Any]
