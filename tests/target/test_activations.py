@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from qdq.target.onnx.activations import MakeActivationsUnsigned
@@ -100,3 +101,10 @@ def test_integers_that_are_an_output(parse):
     outcome = MakeActivationsUnsigned()(model)
     assert not outcome.modified
     assert "something else" in str(outcome.notes[0])
+
+
+def test_a_clone_is_left_alone(parse):
+    original = parse(PAIR.format(z=", z"), s=np.float32(0.03), z=np.int8(0))
+    clone = original.clone()
+    assert MakeActivationsUnsigned()(clone).modified
+    assert quantizer(original).outputs[0].dtype == ir.DataType.INT8
