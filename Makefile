@@ -17,7 +17,7 @@ setup: .venv/.installed
 	touch $@
 
 demo: setup
-	$(BIN)/python examples/quantize_efficientnet.py
+	$(BIN)/python -m examples.quantize_efficientnet
 
 check: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

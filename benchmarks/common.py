@@ -29,6 +29,8 @@ __all__ = [
     "work_folder",
 ]
 
+# A block of one model's turn in `latencies`.
+WARM_RUNS, TIMED_RUNS = 5, 20
 TO_ONNX = "--target_runtime onnx"
 # Figures to reach, by name: the bound, and whether less or more of it is better.
 GOALS = {
@@ -110,16 +112,22 @@ def pass_seconds(model: Path, images: np.ndarray, *, repeats: int = 3) -> float:
 def latencies(
     models: Mapping[str, Path], image: np.ndarray, *, rounds: int, threads: int
 ) -> dict[str, np.ndarray]:
-    """Return the seconds of ``rounds`` runs of each model, taken in turn to share noise."""
+    """Return the seconds of ``rounds`` x TIMED_RUNS runs of each model.
+
+    Models take turns in blocks, so that all share the machine's slow moments; each block begins
+    with runs that are not counted, so that a model is timed with its own caches warm, as it is
+    when `qdq profile` times it alone.
+    """
     sessions = {key: _session(path, optimize=True, threads=threads) for key, path in models.items()}
-    names = {key: session.get_inputs()[0].name for key, session in sessions.items()}
+    feeds = {key: {session.get_inputs()[0].name: image} for key, session in sessions.items()}
     times: dict[str, list[float]] = {key: [] for key in models}
-    for turn in range(rounds + 5):
+    for _ in range(rounds):
         for key, session in sessions.items():
-            start = time.perf_counter()
-            session.run(None, {names[key]: image})
-            if turn >= 5:
-                times[key].append(time.perf_counter() - start)
+            for run in range(WARM_RUNS + TIMED_RUNS):
+                start = time.perf_counter()
+                session.run(None, feeds[key])
+                if run >= WARM_RUNS:
+                    times[key].append(time.perf_counter() - start)
     return {key: np.array(values) for key, values in times.items()}
 
 

@@ -36,9 +36,9 @@ def test_every_name_exists(name: str) -> None:
     "before",
     [
         "import qdq.library",
-        "from qdq.quantize import quantize_model",
+        "from qdq.quantizer import quantize_model",
         "import qdq; qdq.compile",
-        "import qdq; qdq.quantize; import qdq.quantize.rules",
+        "import qdq; qdq.quantize; import qdq.quantizer.rules",
     ],
 )
 def test_functions_are_functions_whatever_was_imported_before(before: str) -> None:

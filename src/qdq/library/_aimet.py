@@ -18,10 +18,10 @@ from qdq.frontend import AimetEncoding, AimetModel
 from qdq.graph import check_supported, infer_shapes, is_constant, raise_opset
 from qdq.graph.passes.constants import LiftConstants
 from qdq.graph.passes.inputs import NormalizeInputs
-from qdq.quantize import Encoding, QuantizationPlan
-from qdq.quantize.emit import emit_plan
-from qdq.quantize.placement import ActivationSite, WeightSite
-from qdq.quantize.plan import PlannedActivation, PlannedWeight
+from qdq.quantizer import Encoding, QuantizationPlan
+from qdq.quantizer.emit import emit_plan
+from qdq.quantizer.placement import ActivationSite, WeightSite
+from qdq.quantizer.plan import PlannedActivation, PlannedWeight
 
 __all__ = ["apply_encodings"]
 

@@ -19,7 +19,7 @@ from qdq.library._load import import_source, protect_weights
 from qdq.library._notices import NoticeKeeper
 from qdq.library._sources import ModelSource, PathLike, SampleSource, check_output
 from qdq.library._summary import TensorSummary, describe_tensor, find_quantization
-from qdq.quantize import QuantizationReport
+from qdq.quantizer import QuantizationReport
 from qdq.target.interface import compile_graph, read_request
 
 __all__ = ["CompileResult", "compile"]

@@ -9,7 +9,7 @@ from qdq.base.options import JobKind, Options, parse_options
 from qdq.base.progress import Progress
 from qdq.dataset import open_samples
 from qdq.library._sources import SampleSource
-from qdq.quantize import Quantized, quantize_model
+from qdq.quantizer import Quantized, quantize_model
 
 __all__ = ["check_calibration", "quantize_fully"]
 

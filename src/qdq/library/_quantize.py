@@ -18,7 +18,7 @@ from qdq.library._load import protect_weights, read_model
 from qdq.library._notices import NoticeKeeper
 from qdq.library._report import write_report
 from qdq.library._sources import ModelSource, PathLike, SampleSource, check_output
-from qdq.quantize import QuantizationReport, quantize_model
+from qdq.quantizer import QuantizationReport, quantize_model
 
 __all__ = ["QuantizeResult", "quantize"]
 

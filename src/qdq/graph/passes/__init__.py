@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from qdq.graph.passes.base import GraphPass, Note, NoteLog, PassOutcome
 from qdq.graph.passes.batch_norm import FoldBatchNorm
-from qdq.graph.passes.channel_bias import FoldChannelBias
 from qdq.graph.passes.channel_constants import FoldChannelConstants
 from qdq.graph.passes.common_subexpressions import MergeCommonSubexpressions
 from qdq.graph.passes.constants import FoldConstants, LiftConstants
 from qdq.graph.passes.dead_code import RemoveDeadCode
+from qdq.graph.passes.hard_activations import FuseHardActivations
 from qdq.graph.passes.inputs import NormalizeInputs
 from qdq.graph.passes.known_dims import FoldKnownDims
 from qdq.graph.passes.layout import MergeLayoutOps
@@ -32,13 +32,13 @@ PIPELINE: tuple[GraphPass, ...] = (
     # Before BatchNorm: an Identity or Dropout between Conv and BatchNorm hides the pair.
     RemoveNoOps(),
     # Before BatchNorm: some exporters write the bias of a Conv as an Add between the two.
-    FoldChannelBias(),
+    FoldChannelConstants(),
     # Needs constant parameters and direct neighbours, which now exist.
     FoldBatchNorm(),
-    # As BatchNorm, spelled as arithmetic; BatchNorm first, since it may stand before them.
-    FoldChannelConstants(),
     # Needs constant pads, and no no-op left between a Pad and its Conv.
     FoldPads(),
+    # After the constants are folded: what is left of 3 and 6 belongs to an activation.
+    FuseHardActivations(),
     # What is left of layout chains after no-ops between them are gone.
     MergeLayoutOps(),
     # Late: the passes above make more nodes equal.

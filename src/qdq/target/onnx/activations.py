@@ -39,7 +39,8 @@ class MakeActivationsUnsigned(GraphPass):
             for user in (node, *readers):
                 _shift(model.graph, user)
             node.attributes.pop("output_dtype", None)
-            node.outputs[0].dtype = ir.DataType.UINT8
+            # A new type object: clones of a model share the old one.
+            node.outputs[0].type = ir.TensorType(ir.DataType.UINT8)
             log.applied(node, "shifted from int8 to uint8")
             modified = True
         return modified

@@ -1,0 +1,8 @@
+"""The quantizer: from a float ONNX model and samples to fake quantization (QDQ)."""
+
+from qdq.quantizer.encoding import Encoding
+from qdq.quantizer.pipeline import Quantized, quantize_model
+from qdq.quantizer.plan import QuantizationPlan
+from qdq.quantizer.report import QuantizationReport
+
+__all__ = ["Encoding", "QuantizationPlan", "QuantizationReport", "Quantized", "quantize_model"]

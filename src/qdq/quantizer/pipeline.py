@@ -1,0 +1,168 @@
+"""The quantizer: prepare, place, calibrate, plan, emit, report - one stage after the other."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from qdq.base.options import Options
+from qdq.base.progress import NO_PROGRESS, Progress
+from qdq.base.version import __version__
+from qdq.dataset import Samples, content_order, fit_samples
+from qdq.quantizer.calibrate import collect_statistics
+from qdq.quantizer.emit import emit_plan
+from qdq.quantizer.plan import QuantizationPlan
+from qdq.quantizer.planner import make_plan, statistics_request
+from qdq.quantizer.prepare import prepare_model
+from qdq.quantizer.report import QuantizationReport, StageCost, measure_outputs
+from qdq.quantizer.rules import load_target
+from qdq.quantizer.settings import Settings, resolve_settings
+from qdq.quantizer.sites import place_sites
+
+__all__ = ["Quantized", "quantize_model"]
+
+# From this many samples on, some are kept out of calibration for the report.
+_SMALLEST_SPLIT = 16
+_REPORT_SHARE = 8
+_LARGEST_REPORT = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """A QDQ model with the plan it was made by and the report on it."""
+
+    model: ir.Model
+    plan: QuantizationPlan
+    report: QuantizationReport
+
+
+def quantize_model(
+    model: ir.Model,
+    samples: Samples,
+    *,
+    weights: str = "int8",
+    activations: str = "int8",
+    options: Options,
+    progress: Progress = NO_PROGRESS,
+) -> Quantized:
+    """Return ``model`` as fake-quantized ONNX, calibrated on ``samples``.
+
+    ``model`` is a float32 ONNX model with static input shapes and is used up.  Samples are read
+    one at a time, in the order of their content, so that a permutation of them changes nothing.
+    Raises PrecisionError, OptionError, DatasetError, ModelInvalidError or UnsupportedError.
+    """
+    settings = resolve_settings(weights=weights, activations=activations, options=options)
+    watch = _Watch()
+    with watch.stage("prepare"):
+        fit_samples(samples, _input_layouts(model))
+        prepare_model(model, settings)
+        placement = place_sites(
+            model.graph,
+            load_target(settings.target),
+            activation_bits=settings.activation_bits,
+        )
+        order = content_order(samples)
+        report_order, calibration_order = _split(order)
+    with watch.stage("calibrate"):
+        request = statistics_request(model, placement, settings)
+        statistics = collect_statistics(
+            model, samples, calibration_order, request, progress=progress
+        )
+    with watch.stage("plan"):
+        plan = make_plan(model, placement, statistics, settings)
+    with watch.stage("emit"):
+        quantized = model.clone()
+        emit_plan(quantized, plan)
+        _sign(quantized, settings)
+    with watch.stage("report"):
+        judged = report_order or calibration_order[:_LARGEST_REPORT]
+        outputs = measure_outputs(model, quantized, samples, judged, progress=progress)
+    notices = _notices(plan, held_out=bool(report_order), samples=len(samples))
+    for notice in notices:
+        progress.notice(notice)
+    report = QuantizationReport(
+        settings=settings,
+        plan=plan,
+        outputs=outputs,
+        calibration_samples=len(calibration_order),
+        report_samples=len(judged),
+        held_out=bool(report_order),
+        stages=tuple(watch.costs),
+        notices=notices,
+    )
+    return Quantized(quantized, plan, report)
+
+
+def _input_layouts(model: ir.Model) -> list[tuple[str, str, tuple[int | None, ...]]]:
+    initializers = model.graph.initializers
+    layouts = []
+    for value in model.graph.inputs:
+        if value.name in initializers:
+            continue
+        shape = () if value.shape is None else value.shape
+        dims = tuple(dim if isinstance(dim, int) else None for dim in shape)
+        dtype = "float32" if value.dtype is None else value.dtype.numpy().name
+        layouts.append((value.name or "", dtype, dims))
+    return layouts
+
+
+def _split(order: list[int]) -> tuple[list[int], list[int]]:
+    """Return (report, calibration) samples; the report split is empty when there are too few.
+
+    The order is that of the samples' digests, so any prefix of it is a random choice that depends
+    on nothing but content.
+    """
+    if len(order) < _SMALLEST_SPLIT:
+        return [], order
+    held_out = min(len(order) // _REPORT_SHARE, _LARGEST_REPORT)
+    return order[:held_out], order[held_out:]
+
+
+def _notices(plan: QuantizationPlan, *, held_out: bool, samples: int) -> tuple[str, ...]:
+    notices = []
+    if not held_out:
+        notices.append(
+            f"Only {samples} sample{'s' if samples > 1 else ''}: ranges are measured on, and the "
+            f"figures told on, the same samples. Give {_SMALLEST_SPLIT} or more for held-out "
+            "figures, 100 or more for good ranges."
+        )
+    if not plan.activations:
+        notices.append("Nothing was quantized: no op of this model has a placement rule.")
+    if plan.islands:
+        first, count = plan.islands[0], len(plan.islands)
+        many = "1 node on data stays float" if count == 1 else f"{count} nodes on data stay float"
+        which = "" if count == 1 else "the first "
+        notices.append(f"{many}: {which}'{first.node}' ({first.op_type}): {first.reason}.")
+    return tuple(notices)
+
+
+def _sign(model: ir.Model, settings: Settings) -> None:
+    model.producer_name = "qdq"
+    model.producer_version = __version__
+    model.metadata_props["qdq.precision"] = settings.precision
+    model.metadata_props["qdq.quantize_target"] = settings.target
+
+
+class _Watch:
+    """Notes what each stage costs."""
+
+    def __init__(self) -> None:
+        self.costs: list[StageCost] = []
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.costs.append(StageCost(name, time.perf_counter() - start, _peak_memory()))
+
+
+def _peak_memory() -> int:
+    """Return the peak resident memory of this process in bytes (ru_maxrss: KiB, on macOS bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,97 @@
+"""The plan: every encoding decided, frozen and printable, before the graph is touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qdq.quantizer.encoding import Encoding
+from qdq.quantizer.placement import ActivationSite, ConstantSite, Island, WeightSite
+
+__all__ = ["PlannedActivation", "PlannedConstant", "PlannedWeight", "QuantizationPlan"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedActivation:
+    """A site with its encoding, how the range was chosen, what was seen, and what saturates."""
+
+    site: ActivationSite
+    encoding: Encoding
+    scheme: str
+    observed: tuple[float, float] | None
+    saturated: float
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the JSON form."""
+        return {
+            "tensor": self.site.tensor,
+            "owner": self.site.owner,
+            "rule": self.site.rule,
+            "scheme": self.scheme,
+            "encoding": self.encoding.to_dict(),
+            "observed": None if self.observed is None else list(self.observed),
+            "saturated": self.saturated,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedWeight:
+    """A weight with its encoding; ``enlarged`` counts scales raised by the overflow guards."""
+
+    site: WeightSite
+    encoding: Encoding
+    scheme: str
+    enlarged: int
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the JSON form, with the extremes of the scales instead of all of them."""
+        return {
+            "tensor": self.site.tensor,
+            "rule": self.site.rule,
+            "nodes": [node for node, _ in self.site.uses],
+            "scheme": self.scheme,
+            "dtype": self.encoding.dtype,
+            "axis": self.encoding.axis,
+            "channels": len(self.encoding.scale),
+            "smallest_scale": min(self.encoding.scale),
+            "largest_scale": max(self.encoding.scale),
+            "scales_enlarged_against_overflow": self.enlarged,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedConstant:
+    """A constant operand with its encoding."""
+
+    site: ConstantSite
+    encoding: Encoding
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the JSON form."""
+        return {
+            "tensor": self.site.tensor,
+            "rule": self.site.rule,
+            "encoding": self.encoding.to_dict(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizationPlan:
+    """All decisions for one model."""
+
+    target: str
+    activations: tuple[PlannedActivation, ...]
+    weights: tuple[PlannedWeight, ...]
+    constants: tuple[PlannedConstant, ...]
+    islands: tuple[Island, ...]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the JSON form."""
+        return {
+            "target": self.target,
+            "activations": [planned.to_dict() for planned in self.activations],
+            "weights": [planned.to_dict() for planned in self.weights],
+            "constants": [planned.to_dict() for planned in self.constants],
+            "float_islands": [
+                {"node": i.node, "op_type": i.op_type, "reason": i.reason} for i in self.islands
+            ],
+        }

@@ -1,0 +1,85 @@
+"""Bring a float model into the form that the quantizer places sites in."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from qdq.base.errors import ModelInvalidError
+from qdq.graph import check_static_inputs, check_supported, optimize, raise_opset
+from qdq.quantizer.settings import Settings
+
+__all__ = ["prepare_model"]
+
+# QuantizeLinear and DequantizeLinear: per-channel since opset 13, 16 bits since opset 21
+# (ONNX operator changelog).
+_OPSET = {8: 13, 16: 21}
+# HardSwish: one op, and one Q/DQ pair, for what is two or four before.
+_HARD_SWISH_OPSET = 14
+
+_INTEGER_OPS = frozenset(
+    {
+        "QuantizeLinear",
+        "DequantizeLinear",
+        "DynamicQuantizeLinear",
+        "QLinearConv",
+        "QLinearMatMul",
+        "ConvInteger",
+        "MatMulInteger",
+    }
+)
+
+
+def prepare_model(model: ir.Model, settings: Settings) -> None:
+    """Optimise ``model`` in place, name its nodes, and raise its opset to the encodings' types.
+
+    Raises SpecError for dynamic inputs, ModelInvalidError for a model that holds quantized ops,
+    UnsupportedError for what cannot be quantized here (subgraphs, custom ops, float64).
+    """
+    _refuse_quantized(model)
+    check_static_inputs(model)
+    optimize(model)
+    if len(model.graph) == 0:
+        raise ModelInvalidError(
+            "The model computes nothing: its outputs are inputs or constants",
+            remedy="Give a model with at least one op on its inputs",
+        )
+    check_supported(model)
+    if raise_opset(model, _needed_opset(model, settings)):
+        optimize(model)
+    _name_nodes(model.graph)
+
+
+def _needed_opset(model: ir.Model, settings: Settings) -> int:
+    needed = _OPSET[max(settings.activation_bits, settings.weight_bits)]
+    if any(node.op_type == "HardSigmoid" for node in model.graph):
+        return max(needed, _HARD_SWISH_OPSET)
+    return needed
+
+
+def _refuse_quantized(model: ir.Model) -> None:
+    for node in model.graph:
+        if node.op_type in _INTEGER_OPS and not node.domain:
+            raise ModelInvalidError(
+                "The model is quantized already",
+                node=node.name,
+                op_type=node.op_type,
+                remedy="Give the float model to quantize, or compile this one as it is",
+            )
+
+
+def _name_nodes(graph: ir.Graph) -> None:
+    """Give every node a name of its own: plans refer to nodes by name, ONNX does not need one."""
+    taken = {node.name for node in graph if node.name}
+    seen: set[str] = set()
+    for node in graph:
+        if node.name and node.name not in seen:
+            seen.add(node.name)
+            continue
+        base = node.name or f"{node.op_type}_{node.outputs[0].name}"
+        name, number = base, 1
+        while name in taken:
+            number += 1
+            name = f"{base}_{number}"
+        taken.add(name)
+        seen.add(name)
+        node.name = name

@@ -1,0 +1,128 @@
+"""What a quantization did and how much accuracy it kept, told on samples it was judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import onnx_ir as ir
+
+from qdq.base.progress import NO_PROGRESS, Progress
+from qdq.base.version import __version__
+from qdq.dataset import Samples
+from qdq.quantizer.plan import QuantizationPlan
+from qdq.quantizer.settings import Settings
+from qdq.runtime.metrics import Metrics, MetricsStream
+from qdq.runtime.session import open_session
+
+__all__ = ["QuantizationReport", "StageCost", "measure_outputs"]
+
+
+@dataclass(frozen=True, slots=True)
+class StageCost:
+    """Wall time of a stage in seconds, and the process's peak memory at its end in bytes."""
+
+    stage: str
+    seconds: float
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizationReport:
+    """Everything that is told of one quantization; ``to_dict`` is the JSON report.
+
+    ``outputs`` maps output names to metrics against the float model, never pooled.
+    """
+
+    settings: Settings
+    plan: QuantizationPlan
+    outputs: dict[str, Metrics]
+    calibration_samples: int
+    report_samples: int
+    held_out: bool
+    stages: tuple[StageCost, ...]
+    notices: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "schema": "qdq.quantize.report/1",
+            "version": __version__,
+            "settings": self.settings.to_dict(),
+            "calibration_samples": self.calibration_samples,
+            "report_samples": self.report_samples,
+            "report_samples_held_out": self.held_out,
+            "outputs": {name: metrics.to_dict() for name, metrics in self.outputs.items()},
+            "sites": {
+                "activations": len(self.plan.activations),
+                "weights": len(self.plan.weights),
+                "constants": len(self.plan.constants),
+                "float_islands": len(self.plan.islands),
+            },
+            "plan": self.plan.to_dict(),
+            "stages": [
+                {
+                    "stage": cost.stage,
+                    "seconds": round(cost.seconds, 4),
+                    "peak_memory_bytes": cost.peak_memory_bytes,
+                }
+                for cost in self.stages
+            ],
+            "notices": list(self.notices),
+        }
+
+    def summary_lines(self) -> list[str]:
+        """Return the report as a few lines of text."""
+        plan = self.plan
+        lines = [
+            f"{self.settings.precision}, target {self.settings.target}, "
+            f"ranges {self.settings.range_scheme}",
+            f"{len(plan.activations)} activation, {len(plan.weights)} weight and "
+            f"{len(plan.constants)} constant sites; {len(plan.islands)} float islands",
+        ]
+        split = "held-out samples" if self.held_out else "of the calibration samples"
+        for name, metrics in self.outputs.items():
+            lines.append(f"{name}: {_told(metrics)} ({self.report_samples} {split})")
+        seconds = sum(cost.seconds for cost in self.stages)
+        peak = max((cost.peak_memory_bytes for cost in self.stages), default=0)
+        lines.append(f"{seconds:.1f} s, peak memory {peak / 2**20:.0f} MiB")
+        return [*lines, *(f"notice: {text}" for text in self.notices)]
+
+
+def measure_outputs(
+    reference: ir.Model,
+    quantized: ir.Model,
+    samples: Samples,
+    order: Sequence[int],
+    *,
+    progress: Progress = NO_PROGRESS,
+) -> dict[str, Metrics]:
+    """Return, for each output, how far ``quantized`` is from ``reference`` on samples ``order``.
+
+    Both run with ONNX Runtime's optimisations off, so that the figures are those of the encodings
+    and not of one processor's kernels.
+    """
+    streams: dict[str, MetricsStream] = {}
+    progress.step("report", len(order))
+    with (
+        open_session(reference, optimize=False, spin=False) as expected,
+        open_session(quantized, optimize=False, spin=False) as actual,
+    ):
+        names = [output.name for output in actual.outputs]
+        for index in order:
+            sample = samples[index]
+            pairs = zip(names, expected.run_values(sample), actual.run_values(sample), strict=True)
+            for name, left, right in pairs:
+                streams.setdefault(name, MetricsStream()).add(left, right)
+            progress.advance()
+    return {name: stream.result() for name, stream in streams.items()}
+
+
+def _told(metrics: Metrics) -> str:
+    if metrics.sqnr_db is None:
+        return f"agreement {100 * metrics.agreement:.1f} %"
+    text = f"SQNR {metrics.sqnr_db:.2f} dB, cosine {metrics.cosine:.5f}"
+    if metrics.top1_agreement is not None:
+        text += f", top-1 agreement {100 * metrics.top1_agreement:.1f} %"
+    return text

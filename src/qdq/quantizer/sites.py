@@ -1,0 +1,242 @@
+"""Decide where Q/DQ pairs go: a walk over the graph with the target's rules, changing nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import onnx_ir as ir
+
+from qdq.quantizer.data_flow import activation_values, is_float_constant
+from qdq.quantizer.node_roles import NodeRoles, assign_roles, data_inputs
+from qdq.quantizer.placement import (
+    ActivationSite,
+    ConstantSite,
+    Placement,
+    WeightConsumer,
+    WeightSite,
+)
+from qdq.quantizer.rules import OpFacts, TargetRules
+from qdq.quantizer.supergroups import find_supergroups
+from qdq.quantizer.ties import EncodingTies, tie_encodings
+
+__all__ = ["place_sites"]
+
+
+def place_sites(graph: ir.Graph, rules: TargetRules, *, activation_bits: int) -> Placement:
+    """Return every activation, weight and constant that ``rules`` quantizes in ``graph``.
+
+    ``graph`` is prepared: topological order, named nodes, inferred types, no subgraphs.
+    """
+    nodes = list(graph)
+    activations = activation_values(graph)
+    roles = assign_roles(nodes, activations, rules)
+    groups = find_supergroups([n for n in nodes if n in roles.facts], rules)
+    sites = _site_values(nodes, activations, roles, groups)
+    ties = tie_encodings(nodes, sites, roles, rules, bits=activation_bits)
+    group_of = {node: group for group in groups for node in group}
+    symmetric = _symmetric_owners(nodes, roles, rules, ties)
+    return Placement(
+        target=rules.name,
+        activations=tuple(
+            _activation_site(value, ties, group_of, symmetric)
+            for value in _in_graph_order(graph, nodes)
+            if value in sites
+        ),
+        weights=_weight_sites(nodes, roles, group_of, rules),
+        constants=_constant_sites(nodes, roles, group_of, sites, ties),
+        islands=roles.islands,
+        fused=tuple(tuple(node.name or "" for node in group) for group in groups),
+    )
+
+
+def _in_graph_order(graph: ir.Graph, nodes: list[ir.Node]) -> Iterable[ir.Value]:
+    yield from graph.inputs
+    for node in nodes:
+        yield from node.outputs
+
+
+def _site_values(
+    nodes: list[ir.Node],
+    activations: frozenset[ir.Value],
+    roles: NodeRoles,
+    groups: list[tuple[ir.Node, ...]],
+) -> set[ir.Value]:
+    """Return the values that get Q/DQ: all that integer compute touches, and what moves them."""
+    internal = {node.outputs[0] for group in groups for node in group[:-1]}
+    sites: set[ir.Value] = set()
+    moving: list[tuple[ir.Value, list[ir.Value]]] = []
+    for node in nodes:
+        facts = roles.facts.get(node)
+        if facts is None:
+            continue
+        inputs = [v for _, v in data_inputs(node, facts) if v in activations or _is_table(v, node)]
+        outputs = [v for v in node.outputs if v in activations]
+        if facts.op_class == "movement" and inputs:
+            moving.append((inputs[0], outputs))
+        else:
+            sites.update(v for v in (*inputs, *outputs) if v not in internal)
+    # Backwards to the sources first, then forwards, so that all branches of a source are reached.
+    for source, moved in reversed(moving):
+        if any(value in sites for value in moved):
+            sites.add(source)
+    for source, moved in moving:
+        if source in sites:
+            sites.update(moved)
+    return {v for v in sites if v in activations and v not in roles.masked}
+
+
+def _is_table(value: ir.Value, node: ir.Node) -> bool:
+    return is_float_constant(value) and node.op_type.startswith("Gather")
+
+
+def _activation_site(
+    value: ir.Value,
+    ties: EncodingTies,
+    group_of: dict[ir.Node, tuple[ir.Node, ...]],
+    symmetric: set[ir.Value],
+) -> ActivationSite:
+    owner = ties.owner(value)
+    producer = value.producer()
+    if value in ties.rule:
+        rule = ties.rule[value]
+    elif producer is None:
+        rule = "graph input"
+    elif producer in group_of:
+        rule = f"supergroup {'+'.join(node.op_type for node in group_of[producer])}"
+    else:
+        rule = f"output of {producer.op_type}"
+    fixed = ties.fixed.get(owner)
+    return ActivationSite(
+        tensor=_name(value),
+        owner=_name(owner),
+        rule=f"{rule}, fixed range" if fixed and owner is value else rule,
+        fixed=fixed,
+        symmetric=owner in symmetric,
+    )
+
+
+def _symmetric_owners(
+    nodes: list[ir.Node], roles: NodeRoles, rules: TargetRules, ties: EncodingTies
+) -> set[ir.Value]:
+    if not rules.dynamic_matmul_symmetric_second:
+        return set()
+    return {
+        ties.owner(node.inputs[1])
+        for node in nodes
+        if node in roles.facts
+        and node.op_type == "MatMul"
+        and node.inputs[1] is not None
+        and not node.inputs[1].is_initializer()
+    }
+
+
+def _weight_sites(
+    nodes: list[ir.Node],
+    roles: NodeRoles,
+    group_of: dict[ir.Node, tuple[ir.Node, ...]],
+    rules: TargetRules,
+) -> tuple[WeightSite, ...]:
+    uses: dict[tuple[str, int | None], list[ir.Node]] = {}
+    for node in nodes:
+        facts = roles.facts.get(node)
+        if facts is None or facts.weight_input is None:
+            continue
+        weight = node.inputs[facts.weight_input]
+        if weight is not None and is_float_constant(weight):
+            axis = _channel_axis(node, facts, weight, rules)
+            uses.setdefault((_name(weight), axis), []).append(node)
+    return tuple(
+        WeightSite(
+            tensor=name,
+            axis=axis,
+            rule=f"weight of {users[0].op_type}, "
+            + ("per tensor" if axis is None else f"per channel along axis {axis}"),
+            uses=tuple((_node_name(n), roles.facts[n].weight_input or 0) for n in users),
+            consumers=tuple(_consumer(n, roles.facts[n], group_of.get(n, (n,))) for n in users),
+        )
+        for (name, axis), users in uses.items()
+    )
+
+
+def _channel_axis(
+    node: ir.Node, facts: OpFacts, weight: ir.Value, rules: TargetRules
+) -> int | None:
+    """Return the axis of the output channels, None where the target wants one scale."""
+    assert weight.const_value is not None
+    rank = weight.const_value.shape.rank()
+    if node.op_type not in rules.per_channel or rank < 2:
+        return None
+    if facts.weight_axis == "gemm":
+        return 0 if node.attributes.get_int("transB", 0) else 1
+    if node.op_type == "ConvTranspose" and node.attributes.get_int("group", 1) != 1:
+        return None
+    axis = facts.weight_axis
+    assert isinstance(axis, int)
+    return axis % rank
+
+
+def _consumer(node: ir.Node, facts: OpFacts, group: tuple[ir.Node, ...]) -> WeightConsumer:
+    at = facts.bias_input
+    bias = node.inputs[at] if at is not None and at < len(node.inputs) else None
+    if node.op_type == "MatMul" and len(group) > 1 and group[1].op_type == "Add":
+        bias = next(v for v in group[1].inputs if v is not node.outputs[0])
+    source = node.inputs[0]
+    assert source is not None
+    return WeightConsumer(
+        node=_node_name(node),
+        op_type=node.op_type,
+        input_tensor=_name(source),
+        bias=_name(bias) if bias is not None and is_float_constant(bias) else None,
+        output_tensor=_name(group[-1].outputs[0]),
+    )
+
+
+def _constant_sites(
+    nodes: list[ir.Node],
+    roles: NodeRoles,
+    group_of: dict[ir.Node, tuple[ir.Node, ...]],
+    sites: set[ir.Value],
+    ties: EncodingTies,
+) -> tuple[ConstantSite, ...]:
+    uses: dict[tuple[str, str | None], list[tuple[ir.Node, int]]] = {}
+    for node in nodes:
+        facts = roles.facts.get(node)
+        if facts is None or _adds_bias(node, group_of) or not _ends_in_site(node, sites, group_of):
+            continue
+        shares = facts.op_class in ("movement", "backward_tie")
+        like = _name(ties.owner(node.outputs[0])) if shares else None
+        for position, value in data_inputs(node, facts):
+            if is_float_constant(value):
+                uses.setdefault((_name(value), like), []).append((node, position))
+    return tuple(
+        ConstantSite(
+            tensor=name,
+            rule=f"constant operand of {users[0][0].op_type}",
+            uses=tuple((_node_name(node), position) for node, position in users),
+            like=like,
+        )
+        for (name, like), users in uses.items()
+    )
+
+
+def _ends_in_site(
+    node: ir.Node, sites: set[ir.Value], group_of: dict[ir.Node, tuple[ir.Node, ...]]
+) -> bool:
+    """Tell whether integer compute makes the output of ``node`` or of its supergroup."""
+    last = group_of.get(node, (node,))[-1]
+    return any(value in sites for value in last.outputs)
+
+
+def _adds_bias(node: ir.Node, group_of: dict[ir.Node, tuple[ir.Node, ...]]) -> bool:
+    group = group_of.get(node, ())
+    return len(group) > 1 and group[0].op_type == "MatMul" and group[1] is node
+
+
+def _name(value: ir.Value) -> str:
+    assert value.name is not None
+    return value.name
+
+
+def _node_name(node: ir.Node) -> str:
+    assert node.name is not None
+    return node.name

@@ -1,0 +1,128 @@
+"""Tensors that share one encoding, because an op only moves values or a kernel wants one scale."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from qdq.quantizer.node_roles import NodeRoles
+from qdq.quantizer.rules import OpFacts, TargetRules
+
+__all__ = ["EncodingTies", "tie_encodings"]
+
+
+class EncodingTies:
+    """Groups of values with one encoding; the owner's statistics decide it.
+
+    ``fixed`` maps an owner to its (scale, zero point) where the op's range is known;
+    ``rule`` maps a value to the reason for its tie.
+    """
+
+    def __init__(self) -> None:
+        self._parent: dict[ir.Value, ir.Value] = {}
+        self._members: dict[ir.Value, list[ir.Value]] = {}
+        self.fixed: dict[ir.Value, tuple[float, int]] = {}
+        self.rule: dict[ir.Value, str] = {}
+
+    def owner(self, value: ir.Value) -> ir.Value:
+        """Return the value whose encoding ``value`` has."""
+        while value in self._parent:
+            value = self._parent[value]
+        return value
+
+    def members(self, owner: ir.Value) -> list[ir.Value]:
+        """Return all values of the group that ``owner`` owns, itself included."""
+        return self._members.get(owner, [owner])
+
+    def tie(self, value: ir.Value, to: ir.Value, rule: str) -> None:
+        """Give the group of ``value`` the encoding of the group of ``to``."""
+        child, owner = self.owner(value), self.owner(to)
+        self.rule[value] = rule
+        if child is owner:
+            return
+        self._parent[child] = owner
+        self._members[owner] = self.members(owner) + self.members(child)
+        self._members.pop(child, None)
+
+
+def tie_encodings(
+    nodes: list[ir.Node],
+    sites: set[ir.Value],
+    roles: NodeRoles,
+    rules: TargetRules,
+    *,
+    bits: int,
+) -> EncodingTies:
+    """Return the ties among ``sites``; ``nodes`` are in topological order."""
+    ties = EncodingTies()
+    lookups: dict[ir.Value, ir.Value] = {}
+    quantized = [(node, roles.facts[node]) for node in nodes if node in roles.facts]
+    for node, facts in quantized:
+        _fix_range(node, rules, bits, ties)
+        if facts.op_class in ("movement", "forward_tie"):
+            _tie_outputs(node, facts, sites, ties, lookups)
+    for node, facts in quantized:
+        if facts.op_class == "backward_tie":
+            _tie_inputs(node, facts, sites, rules, ties)
+    return ties
+
+
+def _fix_range(node: ir.Node, rules: TargetRules, bits: int, ties: EncodingTies) -> None:
+    fixed = rules.fixed_ranges.get((node.op_type, bits))
+    if fixed is not None:
+        ties.fixed[node.outputs[0]] = fixed
+
+
+def _tie_outputs(
+    node: ir.Node,
+    facts: OpFacts,
+    sites: set[ir.Value],
+    ties: EncodingTies,
+    lookups: dict[ir.Value, ir.Value],
+) -> None:
+    """Tie outputs to the input; of a constant table, to its first lookup, which the table follows.
+
+    What is looked up decides rather than the whole table: a few rows are most of the use.
+    """
+    assert facts.data is not None
+    source = node.inputs[facts.data[0]]
+    if source is None:
+        return
+    for value in node.outputs:
+        if value not in sites:
+            continue
+        owner = lookups.setdefault(source, value) if source.is_initializer() else source
+        if owner in sites and owner is not value:
+            rule = f"shares the encoding of '{owner.name}' through {node.op_type}"
+            ties.tie(value, owner, rule)
+
+
+def _tie_inputs(
+    node: ir.Node,
+    facts: OpFacts,
+    sites: set[ir.Value],
+    rules: TargetRules,
+    ties: EncodingTies,
+) -> None:
+    output = node.outputs[0]
+    if output not in sites:
+        return
+    positions = range(len(node.inputs)) if facts.data is None else facts.data
+    inputs = [v for v in (node.inputs[i] for i in positions if i < len(node.inputs)) if v]
+    owners = [ties.owner(v) for v in inputs if v in sites]
+    ranges = {ties.fixed.get(owner) for owner in owners}
+    if len(ranges) == 1 and None not in ranges and len(owners) == len(inputs):
+        ties.fixed[ties.owner(output)] = next(r for r in ranges if r)
+        return
+    for value in inputs:
+        if value in sites and _may_take(value, rules, ties):
+            ties.tie(value, output, f"tied to '{output.name}' by {node.op_type} '{node.name}'")
+
+
+def _may_take(value: ir.Value, rules: TargetRules, ties: EncodingTies) -> bool:
+    """Tell whether another encoding for ``value`` would constrain no other reader."""
+    owner = ties.owner(value)
+    if owner in ties.fixed:
+        return False
+    if rules.tie_concat_with_shared_inputs:
+        return not owner.is_graph_input()
+    return all(len(v.uses()) <= 1 and not v.is_graph_output() for v in ties.members(owner))
