@@ -20,7 +20,8 @@ def requirements() -> dict[str, tuple[str, str | None]]:
     """Return name -> (minimum, extra) as pyproject.toml has them."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     rows = [(text, None) for text in project["dependencies"]]
-    rows += [(text, "torch") for text in project["optional-dependencies"]["torch"]]
+    for extra in ("torch", "server"):
+        rows += [(text, extra) for text in project["optional-dependencies"][extra]]
     found = {}
     for text, extra in rows:
         name, minimum = text.replace("==", ">=").split(">=")
@@ -34,7 +35,7 @@ def test_the_packages_are_those_of_the_project(qdq_json: Callable[..., Any]) -> 
         assert f"at least {minimum};" in checks[name]["found"]
         assert checks[name]["required"] == (extra is None)
     others = checks.keys() - requirements().keys()
-    assert others == {"python", "temporary folder", "bubblewrap"}
+    assert others == {"python", "temporary folder", "sandbox", ".netrc", "http_proxy"}
 
 
 def test_a_sound_machine(qdq: Callable[..., Any], qdq_json: Callable[..., Any]) -> None:
@@ -109,3 +110,78 @@ def test_a_read_only_temporary_folder(
     failed = [check for check in document["checks"] if check["required"] and not check["ok"]]
     assert [check["name"] for check in failed] == ["temporary folder"]
     assert "TMPDIR" in failed[0]["remedy"]
+
+
+def check_of(qdq_json: Callable[..., Any], name: str) -> dict[str, Any]:
+    return {row["name"]: row for row in qdq_json("doctor")["checks"]}[name]
+
+
+@pytest.mark.parametrize(
+    ("text", "harmed"),
+    [
+        ("machine 127.0.0.1 login a password hush", True),
+        ("machine localhost login a password hush", True),
+        ("default login a password hush", True),
+        ("machine example.org login a password hush", False),
+        ("nonsense", False),
+    ],
+)
+def test_an_entry_in_netrc(
+    qdq: Callable[..., Any],
+    qdq_json: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    *,
+    text: str,
+    harmed: bool,
+) -> None:
+    path = tmp_path / "netrc"
+    path.write_text(text + "\n")
+    path.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(path))
+    assert check_of(qdq_json, ".netrc")["ok"] != harmed
+    shown = qdq("doctor").stdout
+    assert ("WARNING" in shown) == harmed
+    assert "hush" not in shown
+
+
+@pytest.mark.parametrize(
+    ("proxy", "exceptions", "harmed"),
+    [
+        ("http://u:hush@proxy:3128", None, True),
+        ("http://u:hush@proxy:3128", "127.0.0.1", True),
+        ("http://u:hush@proxy:3128", "localhost,127.0.0.1", False),
+        (None, None, False),
+    ],
+)
+def test_a_proxy(
+    qdq_json: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    proxy: str | None,
+    exceptions: str | None,
+    harmed: bool,
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    if proxy:
+        monkeypatch.setenv("http_proxy", proxy)
+    if exceptions:
+        monkeypatch.setenv("no_proxy", exceptions)
+    check = check_of(qdq_json, "http_proxy")
+    assert check["ok"] != harmed
+    assert "hush" not in str(check)
+
+
+def test_the_level_of_the_sandbox_is_told(
+    qdq_json: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from qdq.worker import sandbox
+    from qdq.worker.sandbox_view import SandboxLevel
+
+    monkeypatch.setattr(sandbox, "sandbox_level", lambda: SandboxLevel.PROCESS)
+    monkeypatch.setattr(sandbox, "probe", lambda: "it is not installed")
+    check = check_of(qdq_json, "sandbox")
+    assert not check["ok"]
+    assert check["found"].startswith("process: ")
+    assert "not installed" in check["found"]

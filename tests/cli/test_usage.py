@@ -16,9 +16,13 @@ from qdq.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("quantize", "compile", "run", "profile", "compare", "inspect", "doctor")
+COMMANDS += ("serve", "client-config", "gc", "jobs")
 GROUP: Any = typer.main.get_command(app)
+JOBS = {f"jobs {name}": command for name, command in GROUP.commands["jobs"].commands.items()}
 PARAMETERS = [
-    (name, parameter) for name, command in GROUP.commands.items() for parameter in command.params
+    (name, parameter)
+    for name, command in [*GROUP.commands.items(), *JOBS.items()]
+    for parameter in command.params
 ]
 
 
@@ -35,13 +39,21 @@ def test_every_command_has_help_and_a_document(name: str, qdq: Callable[..., Any
     assert f"\n## {name}\n" in (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("name", JOBS)
+def test_every_command_of_jobs_has_help_and_a_document(name: str, qdq: Callable[..., Any]) -> None:
+    assert JOBS[name].help.endswith(".")
+    assert qdq(*name.split(), "--help").exit_code == 0
+    assert f"\n### {name}\n" in (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("name", "parameter"), PARAMETERS, ids=[f"{name}-{it.name}" for name, it in PARAMETERS]
 )
 def test_every_parameter_has_help_and_a_document(name: str, parameter: Any) -> None:
     assert parameter.help.endswith(".") or parameter.help.endswith("100.")
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    section = text.split(f"\n## {name}\n")[1].split("\n## ")[0]
+    level = "###" if name in JOBS else "##"
+    section = text.split(f"\n{level} {name}\n")[1].split("\n##")[0]
     general = text.split("\n## quantize\n")[0]
     for word in parameter.opts if parameter.opts[0].startswith("-") else ():
         place = general if word == "--json" else section

@@ -106,7 +106,7 @@ def test_torchscript_that_calls_out(bubblewrap, tmp_path, canary, listener):
 
 
 @pytest.mark.parametrize("reader", ["pickle.load(open('inputs/model', 'rb'))", "exec(code)"])
-def test_unpickling_that_calls_out_is_contained(  # noqa: PLR0917
+def test_unpickling_that_calls_out_is_contained(
     confined, bubblewrap, tmp_path, canary, listener, reader
 ):
     """A stage that did unpickle: the code runs, and finds no file, no network, no way to write."""

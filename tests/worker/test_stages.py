@@ -279,9 +279,7 @@ def test_profile(stage, conv, dataset):
         ("inspect_dataset", {}, [], DatasetError),
     ],
 )
-def test_what_was_asked_is_refused_by_its_own_type(  # noqa: PLR0917
-    stage, conv, dataset, name, spec, inputs, kind
-):
+def test_what_was_asked_is_refused_by_its_own_type(stage, conv, dataset, name, spec, inputs, kind):
     files = {key: conv if key == "model" else dataset for key in inputs}
     with pytest.raises(kind):
         stage(name, spec, **files)

@@ -42,7 +42,7 @@ async def list_devices(request: Request) -> Response:
     attributes = [it for it in query.getlist("attributes") if it]
     if query.get("select", "").lower() == "true":
         one = devices.select(name=name, os=os, attributes=attributes)
-        found = () if one is None else (one,)
+        found = tuple(it for it in (one,) if it is not None)
     else:
         found = devices.find(name=name, os=os, attributes=attributes)
     rows = [device_to_wire(it, devices.soc_description(it)) for it in found]

@@ -189,9 +189,9 @@ def _disposition(value: str) -> PartBegin:
 def _parameters(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in _PARAMETER.findall(text):
-        if value.startswith('"'):
-            value = re.sub(r"\\(.)", r"\1", value[1:-1])
-        found.setdefault(name.lower(), value)
+        quoted = value.startswith('"')
+        text = re.sub(r"\\(.)", r"\1", value[1:-1]) if quoted else value
+        found.setdefault(name.lower(), text)
     return found
 
 

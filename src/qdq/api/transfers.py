@@ -126,5 +126,4 @@ def _quoted(etag: str) -> str:
 
 
 async def _nothing() -> AsyncIterator[bytes]:
-    return
     yield b""

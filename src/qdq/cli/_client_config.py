@@ -15,7 +15,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 
 def client_ini(host: str, port: int, *, data_dir: Path | None) -> str:
-    """Return the configuration for the workbench in ``data_dir``, whose token is made if need be."""
+    """Return the configuration for the workbench in ``data_dir``; a token is made if need be."""
     from qdq.bootstrap import default_data_dir, read_token
 
     token = read_token(data_dir or default_data_dir())
@@ -28,7 +28,7 @@ def write_client_ini(text: str, *, profile: str | None) -> None:
 
     Raises OutputError instead of overwriting, OptionError for a name that is no file name.
     """
-    name = profile or "client"
+    name = "client" if profile is None else profile
     if not _NAME.fullmatch(name):
         raise OptionError(f"'{name}' cannot be the name of a profile", remedy="Use letters, digits")
     path = Path.home() / ".qai_hub" / f"{name}.ini"

@@ -24,9 +24,9 @@ def _netrc() -> Check:
     found, ok = "no entry for this machine", True
     given = os.environ.get("NETRC")
     paths = [given] if given else ["~/.netrc", "~/_netrc"]
-    for path in map(Path, paths):
+    for name in paths:
         try:
-            path = path.expanduser()
+            path = Path(name).expanduser()
             if not path.exists():
                 continue
             entries = netrc.netrc(path)

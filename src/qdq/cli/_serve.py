@@ -9,10 +9,15 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from qdq.base.errors import MissingDependencyError, OutputError, UnsupportedError
+
+if TYPE_CHECKING:
+    import uvicorn
 
 __all__ = ["run_server"]
 
@@ -58,10 +63,14 @@ def run_server(host: str, port: int, *, data_dir: Path | None, workers: int) -> 
                 timeout_graceful_shutdown=_REQUEST_SECONDS,
             )
             opened.engine.start()
-            _greet(host, port, opened.data_dir, first=first)
-            uvicorn.Server(config).run(sockets=[listener])
+
+            def began() -> None:
+                stop.interrupt(False)
+                _greet(host, port, opened.data_dir, first=first)
+
+            _server(config, began, opened.workbench.waiters.close).run(sockets=[listener])
         finally:
-            stop.arm()
+            stop.interrupt(True)
             try:
                 opened.close(drain_seconds=_DRAIN_SECONDS)
             except KeyboardInterrupt:
@@ -69,24 +78,43 @@ def run_server(host: str, port: int, *, data_dir: Path | None, workers: int) -> 
     print("stopped", flush=True)
 
 
-class _Signals:
-    """Takes SIGTERM and SIGINT, which uvicorn raises again when it has ended.
+def _server(
+    config: uvicorn.Config, began: Callable[[], None], wake_waiters: Callable[[], Awaitable[None]]
+) -> uvicorn.Server:
+    """Return a server that tells when it answers, and answers who waits when it is to stop."""
+    import uvicorn
 
-    Once armed, the next one ends the wait for running jobs.
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            began()
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            await wake_waiters()
+            await super().shutdown(sockets)
+
+    return Server(config)
+
+
+class _Signals:
+    """Takes SIGTERM and SIGINT while uvicorn does not.
+
+    They interrupt the start, and the wait for running jobs at the end; in between uvicorn takes
+    them, and raises them again when it has ended.
     """
 
     def __init__(self) -> None:
-        self._armed = False
+        self._interrupts = True
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._take)
 
-    def arm(self) -> None:
-        """Let the next signal interrupt."""
-        self._armed = True
+    def interrupt(self, wanted: bool, /) -> None:
+        """Let the next signal interrupt, or not."""
+        self._interrupts = wanted
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        if self._armed:
+        if self._interrupts:
             raise KeyboardInterrupt
 
 

@@ -152,7 +152,7 @@ class LocalEngine:
 
     def _give_back_orphans(self) -> None:
         for job in self._unfinished():
-            if job.worker is not None:
+            if job.lease_until is not None:
                 self._repository.release_job(job.id, job.attempt, failed=True)
 
     def _unfinished(self) -> list[Job]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from qdq.base.devices import device_catalogue
 from qdq.base.errors import UnsupportedError
-from qdq.base.machine import HOST, describe_machine
+from qdq.base.machine import HOST
 from qdq.domain.records import Device
 from qdq.service.errors import RequestError
 from qdq.service.intervals import parse_os_filter, version_key
 
-__all__ = ["DeviceCatalogue", "host_device"]
-
-_VENDORS = {"intel": "intel", "amd": "amd", "authenticamd": "amd", "apple": "apple", "arm": "arm"}
+__all__ = ["DeviceCatalogue"]
 
 
 class DeviceCatalogue:
@@ -95,31 +92,6 @@ class DeviceCatalogue:
         return f"Use '{self.host.name}' or a device that get_devices() lists"
 
 
-def host_device() -> Device:
-    """Describe this machine: the CPU's own name, its system, and what runs on it."""
-    machine = describe_machine()
-    system, _, release = machine.system.partition(" ")
-    version = re.match(r"[0-9]+(?:\.[0-9]+)*", release)
-    words = _slug(machine.cpu).split("-")
-    vendor = next((_VENDORS[word] for word in words if word in _VENDORS), "unknown")
-    return Device(
-        name=f"Host ({' '.join(machine.cpu.split())})",
-        os=version.group() if version else "",
-        attributes=tuple(
-            sorted(
-                (
-                    f"abi:{_slug(machine.architecture)}-{_slug(system)}",
-                    f"chipset:{'-'.join(words)}",
-                    "format:host",
-                    "framework:onnx",
-                    f"os:{_slug(system)}",
-                    f"vendor:{vendor}",
-                )
-            )
-        ),
-    )
-
-
 def _told(asked: Device) -> str:
     parts = [f"'{asked.name}'"] if asked.name else []
     if asked.os:
@@ -127,8 +99,3 @@ def _told(asked: Device) -> str:
     if asked.attributes:
         parts.append(f"with {', '.join(asked.attributes)}")
     return " ".join(parts)
-
-
-def _slug(text: str) -> str:
-    words = re.sub(r"\((?:r|tm)\)", "", text.lower())
-    return re.sub(r"[^a-z0-9]+", "-", words).strip("-") or "unknown"

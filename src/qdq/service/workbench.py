@@ -10,7 +10,7 @@ from qdq.ports.engine import Engine
 from qdq.ports.repository import Repository
 from qdq.ports.stages import StageRunner
 from qdq.service.datasets import Datasets
-from qdq.service.devices import DeviceCatalogue, host_device
+from qdq.service.devices import DeviceCatalogue
 from qdq.service.inspections import Inspector
 from qdq.service.jobs import Jobs
 from qdq.service.limits import ServiceLimits
@@ -25,7 +25,8 @@ class Workbench:
     """Use cases by theme.  Everything but ``waiters`` and ``blobs`` streams is synchronous.
 
     Calls may come from any thread; they take as long as a transaction, but ``confirm`` of models
-    and datasets, which reads the upload.  ``scratch`` holds what may be lost at a restart, and
+    and datasets, which reads the upload.  ``host`` is
+    this machine as a device.  ``scratch`` holds what may be lost at a restart, and
     the folders of running attempts, ``<job>-<attempt>/log.txt`` among them.
     """
 
@@ -37,7 +38,7 @@ class Workbench:
         engine: Engine,
         *,
         scratch: Path,
-        host: Device | None = None,
+        host: Device,
         limits: ServiceLimits | None = None,
     ) -> None:
         limits = limits or ServiceLimits()
@@ -45,7 +46,7 @@ class Workbench:
         self.limits = limits
         self.blobs = blobs
         self.repository = repository
-        self.devices = DeviceCatalogue(host or host_device())
+        self.devices = DeviceCatalogue(host)
         self.models = Models(repository, blobs, inspector, limits=limits)
         self.datasets = Datasets(repository, blobs, inspector, limits=limits)
         self.jobs = Jobs(repository, blobs, scratch=scratch, limits=limits)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qdq.api.context import Account
-from qdq.api.translate.values import specs_to_wire, timestamp, user_to_wire
+from qdq.api.translate.values import number, specs_to_wire, timestamp, user_to_wire
 from qdq.api.wire import workbench_pb2 as pb
 from qdq.domain.records import Dataset, Model, UploadState
 
@@ -17,7 +17,7 @@ def model_to_wire(model: Model, account: Account) -> pb.Model:
         owner=user_to_wire(account),
         name=model.name,
         creation_time=timestamp(model.created),
-        model_type=pb.ModelType.ValueType(model.type),
+        model_type=number(model.type),
         file_upload_complete=model.upload is UploadState.READY,
         read_only=False,
         is_directory=model.is_directory or model.filename.endswith(".zip"),

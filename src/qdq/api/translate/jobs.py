@@ -9,6 +9,7 @@ from qdq.api.translate.assets import dataset_to_wire, model_to_wire
 from qdq.api.translate.profile import memory_range, summary_of
 from qdq.api.translate.values import (
     device_to_wire,
+    number,
     quantize_dtype_to_wire,
     specs_to_wire,
     timestamp,
@@ -31,13 +32,13 @@ def is_profile_message(job: Job, version: tuple[int, ...]) -> bool:
     return job.kind is JobKind.PROFILE and version < MERGED_PROFILE
 
 
-def state_for(job: Job, version: tuple[int, ...]) -> pb.JobState:
+def state_for(job: Job, version: tuple[int, ...]) -> Any:
     """Return the state, as the client's version allows it: it fails on any other."""
     state = job.state
     measuring = state is JobState.MEASURING_PERFORMANCE
     if measuring and job.kind is JobKind.INFERENCE and version < MERGED_PROFILE:
         state = JobState.RUNNING_INFERENCE
-    return pb.JobState.ValueType(state)
+    return number(state)
 
 
 def job_to_wire(view: JobView, account: Account, version: tuple[int, ...]) -> pb.Job:
@@ -49,18 +50,18 @@ def job_to_wire(view: JobView, account: Account, version: tuple[int, ...]) -> pb
         notices=[
             pb.Notice(
                 context=pb.Notice.MODEL,
-                severity=pb.Notice.Severity.ValueType(notice.severity),
+                severity=number(notice.severity),
                 message=notice.message,
             )
             for notice in job.notices
         ],
-        available_artifacts=[pb.JobArtifactType.ValueType(kind) for kind in sorted(job.artifacts)],
+        available_artifacts=[number(kind) for kind in sorted(job.artifacts)],
         actor_authorization=pb.JobAuthorization(permissions=[pb.JOB_CAN_VIEW, pb.JOB_CAN_UPDATE]),
     )
     if job.state is JobState.DONE:
         message.failure_type = pb.JOB_FAILURE_TYPE_SUCCESS
     elif job.failure_type is not None:
-        message.failure_type = pb.JobFailureType.ValueType(job.failure_type)
+        message.failure_type = number(job.failure_type)
     _FILL[job.kind](message, view, account, version)
     return message
 

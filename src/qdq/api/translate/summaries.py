@@ -7,7 +7,7 @@ from typing import Any
 from qdq.api.context import Account
 from qdq.api.translate.jobs import is_profile_message, state_for
 from qdq.api.translate.profile import memory_range, summary_of
-from qdq.api.translate.values import timestamp, user_to_wire
+from qdq.api.translate.values import number, timestamp, user_to_wire
 from qdq.api.wire import workbench_pb2 as pb
 from qdq.domain.records import Job
 from qdq.domain.states import JobKind
@@ -21,7 +21,7 @@ def summary_to_wire(view: JobView, account: Account, version: tuple[int, ...]) -
     job = view.job
     fields = _common(job, account, version)
     if view.target is not None:
-        fields["target_model_type"] = pb.ModelType.ValueType(view.target.type)
+        fields["target_model_type"] = number(view.target.type)
     allowed = pb.JobAuthorization(permissions=[pb.JOB_CAN_VIEW, pb.JOB_CAN_UPDATE])
     message = pb.JobSummary(actor_authorization=allowed)
     match job.kind:

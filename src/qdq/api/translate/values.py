@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -15,6 +16,7 @@ from qdq.service.errors import RequestError
 __all__ = [
     "device_to_wire",
     "dtype_from_wire",
+    "number",
     "quantize_dtype_name",
     "quantize_dtype_to_wire",
     "read_device",
@@ -47,6 +49,11 @@ _QUANTIZE = {
 _QUANTIZE_NAMES = {int(number): name for name, number in _QUANTIZE.items()}
 
 
+def number(value: int) -> Any:
+    """Return the number of a wire enumeration, which the stubs take for a class of its own."""
+    return int(value)
+
+
 def timestamp(moment: datetime) -> Timestamp:
     """Return an aware time as a message."""
     message = Timestamp()
@@ -55,7 +62,7 @@ def timestamp(moment: datetime) -> Timestamp:
 
 
 def specs_to_wire(specs: Iterable[TensorSpec]) -> pb.NamedTensorTypeList:
-    """Return the specs; a dtype that the wire has no word for is left out, as clients fail on it."""
+    """Return the specs; a dtype without a word on the wire is left out, as clients fail on it."""
     message = pb.NamedTensorTypeList()
     for spec in specs:
         if spec.dtype not in _DTYPES:

@@ -147,7 +147,6 @@ class ModelPermission(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     MODEL_CAN_VIEW: _ClassVar[ModelPermission]
     MODEL_CAN_UPDATE: _ClassVar[ModelPermission]
-
 JOB_STATE_UNSPECIFIED: JobState
 JOB_STATE_CREATED: JobState
 JOB_STATE_DONE: JobState
@@ -257,9 +256,7 @@ class FieldError(_message.Message):
     MESSAGES_FIELD_NUMBER: _ClassVar[int]
     field: str
     messages: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(
-        self, field: _Optional[str] = ..., messages: _Optional[_Iterable[str]] = ...
-    ) -> None: ...
+    def __init__(self, field: _Optional[str] = ..., messages: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ValidationError(_message.Message):
     __slots__ = ("field_errors", "non_field_errors")
@@ -267,11 +264,7 @@ class ValidationError(_message.Message):
     NON_FIELD_ERRORS_FIELD_NUMBER: _ClassVar[int]
     field_errors: _containers.RepeatedCompositeFieldContainer[FieldError]
     non_field_errors: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(
-        self,
-        field_errors: _Optional[_Iterable[_Union[FieldError, _Mapping]]] = ...,
-        non_field_errors: _Optional[_Iterable[str]] = ...,
-    ) -> None: ...
+    def __init__(self, field_errors: _Optional[_Iterable[_Union[FieldError, _Mapping]]] = ..., non_field_errors: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CreateUpdateResponse(_message.Message):
     __slots__ = ("id", "status", "creation_time", "expiration_time", "validation_error")
@@ -285,18 +278,7 @@ class CreateUpdateResponse(_message.Message):
     creation_time: _timestamp_pb2.Timestamp
     expiration_time: _timestamp_pb2.Timestamp
     validation_error: ValidationError
-    def __init__(
-        self,
-        id: _Optional[str] = ...,
-        status: _Optional[str] = ...,
-        creation_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        expiration_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        validation_error: _Optional[_Union[ValidationError, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., status: _Optional[str] = ..., creation_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expiration_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., validation_error: _Optional[_Union[ValidationError, _Mapping]] = ...) -> None: ...
 
 class DeleteResponse(_message.Message):
     __slots__ = ("id", "error_status")
@@ -333,19 +315,13 @@ class FileUploadURL(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
-
     URL_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NAME_FIELD_NUMBER: _ClassVar[int]
     FIELDS_FIELD_NUMBER: _ClassVar[int]
     url: str
     file_field_name: str
     fields: _containers.ScalarMap[str, str]
-    def __init__(
-        self,
-        url: _Optional[str] = ...,
-        file_field_name: _Optional[str] = ...,
-        fields: _Optional[_Mapping[str, str]] = ...,
-    ) -> None: ...
+    def __init__(self, url: _Optional[str] = ..., file_field_name: _Optional[str] = ..., fields: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class FileMultipartUploadURL(_message.Message):
     __slots__ = ("urls", "upload_id", "max_part_size")
@@ -355,12 +331,7 @@ class FileMultipartUploadURL(_message.Message):
     urls: _containers.RepeatedScalarFieldContainer[str]
     upload_id: str
     max_part_size: int
-    def __init__(
-        self,
-        urls: _Optional[_Iterable[str]] = ...,
-        upload_id: _Optional[str] = ...,
-        max_part_size: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, urls: _Optional[_Iterable[str]] = ..., upload_id: _Optional[str] = ..., max_part_size: _Optional[int] = ...) -> None: ...
 
 class FileMultipartUploadComplete(_message.Message):
     __slots__ = ("upload_id", "etags")
@@ -368,9 +339,7 @@ class FileMultipartUploadComplete(_message.Message):
     ETAGS_FIELD_NUMBER: _ClassVar[int]
     upload_id: str
     etags: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(
-        self, upload_id: _Optional[str] = ..., etags: _Optional[_Iterable[str]] = ...
-    ) -> None: ...
+    def __init__(self, upload_id: _Optional[str] = ..., etags: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class FileDownloadURL(_message.Message):
     __slots__ = ("url", "filename")
@@ -381,17 +350,7 @@ class FileDownloadURL(_message.Message):
     def __init__(self, url: _Optional[str] = ..., filename: _Optional[str] = ...) -> None: ...
 
 class S3Credentials(_message.Message):
-    __slots__ = (
-        "access_key_id",
-        "secret_access_key",
-        "session_token",
-        "expiration",
-        "bucket",
-        "key",
-        "region",
-        "use_transfer_acceleration",
-        "filename",
-    )
+    __slots__ = ("access_key_id", "secret_access_key", "session_token", "expiration", "bucket", "key", "region", "use_transfer_acceleration", "filename")
     ACCESS_KEY_ID_FIELD_NUMBER: _ClassVar[int]
     SECRET_ACCESS_KEY_FIELD_NUMBER: _ClassVar[int]
     SESSION_TOKEN_FIELD_NUMBER: _ClassVar[int]
@@ -410,18 +369,7 @@ class S3Credentials(_message.Message):
     region: str
     use_transfer_acceleration: bool
     filename: str
-    def __init__(
-        self,
-        access_key_id: _Optional[str] = ...,
-        secret_access_key: _Optional[str] = ...,
-        session_token: _Optional[str] = ...,
-        expiration: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-        bucket: _Optional[str] = ...,
-        key: _Optional[str] = ...,
-        region: _Optional[str] = ...,
-        use_transfer_acceleration: bool = ...,
-        filename: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, access_key_id: _Optional[str] = ..., secret_access_key: _Optional[str] = ..., session_token: _Optional[str] = ..., expiration: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., bucket: _Optional[str] = ..., key: _Optional[str] = ..., region: _Optional[str] = ..., use_transfer_acceleration: bool = ..., filename: _Optional[str] = ...) -> None: ...
 
 class FileUploadResponse(_message.Message):
     __slots__ = ("url", "multipart_url", "credentials")
@@ -431,12 +379,7 @@ class FileUploadResponse(_message.Message):
     url: FileUploadURL
     multipart_url: FileMultipartUploadURL
     credentials: S3Credentials
-    def __init__(
-        self,
-        url: _Optional[_Union[FileUploadURL, _Mapping]] = ...,
-        multipart_url: _Optional[_Union[FileMultipartUploadURL, _Mapping]] = ...,
-        credentials: _Optional[_Union[S3Credentials, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, url: _Optional[_Union[FileUploadURL, _Mapping]] = ..., multipart_url: _Optional[_Union[FileMultipartUploadURL, _Mapping]] = ..., credentials: _Optional[_Union[S3Credentials, _Mapping]] = ...) -> None: ...
 
 class FileDownloadResponse(_message.Message):
     __slots__ = ("url", "credentials")
@@ -444,11 +387,7 @@ class FileDownloadResponse(_message.Message):
     CREDENTIALS_FIELD_NUMBER: _ClassVar[int]
     url: FileDownloadURL
     credentials: S3Credentials
-    def __init__(
-        self,
-        url: _Optional[_Union[FileDownloadURL, _Mapping]] = ...,
-        credentials: _Optional[_Union[S3Credentials, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, url: _Optional[_Union[FileDownloadURL, _Mapping]] = ..., credentials: _Optional[_Union[S3Credentials, _Mapping]] = ...) -> None: ...
 
 class NamedArtifactDownloadURL(_message.Message):
     __slots__ = ("url", "filename", "name", "credentials")
@@ -460,33 +399,16 @@ class NamedArtifactDownloadURL(_message.Message):
     filename: str
     name: str
     credentials: S3Credentials
-    def __init__(
-        self,
-        url: _Optional[str] = ...,
-        filename: _Optional[str] = ...,
-        name: _Optional[str] = ...,
-        credentials: _Optional[_Union[S3Credentials, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, url: _Optional[str] = ..., filename: _Optional[str] = ..., name: _Optional[str] = ..., credentials: _Optional[_Union[S3Credentials, _Mapping]] = ...) -> None: ...
 
 class NamedArtifactDownloadURLList(_message.Message):
     __slots__ = ("artifacts",)
     ARTIFACTS_FIELD_NUMBER: _ClassVar[int]
     artifacts: _containers.RepeatedCompositeFieldContainer[NamedArtifactDownloadURL]
-    def __init__(
-        self, artifacts: _Optional[_Iterable[_Union[NamedArtifactDownloadURL, _Mapping]]] = ...
-    ) -> None: ...
+    def __init__(self, artifacts: _Optional[_Iterable[_Union[NamedArtifactDownloadURL, _Mapping]]] = ...) -> None: ...
 
 class User(_message.Message):
-    __slots__ = (
-        "id",
-        "first_name",
-        "last_name",
-        "email",
-        "token",
-        "org_id",
-        "default_project_id",
-        "default_project_slug",
-    )
+    __slots__ = ("id", "first_name", "last_name", "email", "token", "org_id", "default_project_id", "default_project_slug")
     ID_FIELD_NUMBER: _ClassVar[int]
     FIRST_NAME_FIELD_NUMBER: _ClassVar[int]
     LAST_NAME_FIELD_NUMBER: _ClassVar[int]
@@ -503,17 +425,7 @@ class User(_message.Message):
     org_id: int
     default_project_id: str
     default_project_slug: str
-    def __init__(
-        self,
-        id: _Optional[int] = ...,
-        first_name: _Optional[str] = ...,
-        last_name: _Optional[str] = ...,
-        email: _Optional[str] = ...,
-        token: _Optional[str] = ...,
-        org_id: _Optional[int] = ...,
-        default_project_id: _Optional[str] = ...,
-        default_project_slug: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, id: _Optional[int] = ..., first_name: _Optional[str] = ..., last_name: _Optional[str] = ..., email: _Optional[str] = ..., token: _Optional[str] = ..., org_id: _Optional[int] = ..., default_project_id: _Optional[str] = ..., default_project_slug: _Optional[str] = ...) -> None: ...
 
 class UserList(_message.Message):
     __slots__ = ("users", "total_query_count")
@@ -521,11 +433,7 @@ class UserList(_message.Message):
     TOTAL_QUERY_COUNT_FIELD_NUMBER: _ClassVar[int]
     users: _containers.RepeatedCompositeFieldContainer[User]
     total_query_count: int
-    def __init__(
-        self,
-        users: _Optional[_Iterable[_Union[User, _Mapping]]] = ...,
-        total_query_count: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, users: _Optional[_Iterable[_Union[User, _Mapping]]] = ..., total_query_count: _Optional[int] = ...) -> None: ...
 
 class UserChangePassword(_message.Message):
     __slots__ = ("old_password", "new_password")
@@ -533,9 +441,7 @@ class UserChangePassword(_message.Message):
     NEW_PASSWORD_FIELD_NUMBER: _ClassVar[int]
     old_password: str
     new_password: str
-    def __init__(
-        self, old_password: _Optional[str] = ..., new_password: _Optional[str] = ...
-    ) -> None: ...
+    def __init__(self, old_password: _Optional[str] = ..., new_password: _Optional[str] = ...) -> None: ...
 
 class SharedAccess(_message.Message):
     __slots__ = ("email",)
@@ -549,35 +455,25 @@ class SharedAccessChange(_message.Message):
     REMOVE_EMAIL_FIELD_NUMBER: _ClassVar[int]
     add_email: _containers.RepeatedScalarFieldContainer[str]
     remove_email: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(
-        self,
-        add_email: _Optional[_Iterable[str]] = ...,
-        remove_email: _Optional[_Iterable[str]] = ...,
-    ) -> None: ...
+    def __init__(self, add_email: _Optional[_Iterable[str]] = ..., remove_email: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DatasetAuthorization(_message.Message):
     __slots__ = ("permissions",)
     PERMISSIONS_FIELD_NUMBER: _ClassVar[int]
     permissions: _containers.RepeatedScalarFieldContainer[DatasetPermission]
-    def __init__(
-        self, permissions: _Optional[_Iterable[_Union[DatasetPermission, str]]] = ...
-    ) -> None: ...
+    def __init__(self, permissions: _Optional[_Iterable[_Union[DatasetPermission, str]]] = ...) -> None: ...
 
 class JobAuthorization(_message.Message):
     __slots__ = ("permissions",)
     PERMISSIONS_FIELD_NUMBER: _ClassVar[int]
     permissions: _containers.RepeatedScalarFieldContainer[JobPermission]
-    def __init__(
-        self, permissions: _Optional[_Iterable[_Union[JobPermission, str]]] = ...
-    ) -> None: ...
+    def __init__(self, permissions: _Optional[_Iterable[_Union[JobPermission, str]]] = ...) -> None: ...
 
 class ModelAuthorization(_message.Message):
     __slots__ = ("permissions",)
     PERMISSIONS_FIELD_NUMBER: _ClassVar[int]
     permissions: _containers.RepeatedScalarFieldContainer[ModelPermission]
-    def __init__(
-        self, permissions: _Optional[_Iterable[_Union[ModelPermission, str]]] = ...
-    ) -> None: ...
+    def __init__(self, permissions: _Optional[_Iterable[_Union[ModelPermission, str]]] = ...) -> None: ...
 
 class Device(_message.Message):
     __slots__ = ("name", "os", "attributes", "soc_description")
@@ -589,13 +485,7 @@ class Device(_message.Message):
     os: str
     attributes: _containers.RepeatedScalarFieldContainer[str]
     soc_description: str
-    def __init__(
-        self,
-        name: _Optional[str] = ...,
-        os: _Optional[str] = ...,
-        attributes: _Optional[_Iterable[str]] = ...,
-        soc_description: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., os: _Optional[str] = ..., attributes: _Optional[_Iterable[str]] = ..., soc_description: _Optional[str] = ...) -> None: ...
 
 class DeviceList(_message.Message):
     __slots__ = ("devices", "total_query_count")
@@ -603,11 +493,7 @@ class DeviceList(_message.Message):
     TOTAL_QUERY_COUNT_FIELD_NUMBER: _ClassVar[int]
     devices: _containers.RepeatedCompositeFieldContainer[Device]
     total_query_count: int
-    def __init__(
-        self,
-        devices: _Optional[_Iterable[_Union[Device, _Mapping]]] = ...,
-        total_query_count: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, devices: _Optional[_Iterable[_Union[Device, _Mapping]]] = ..., total_query_count: _Optional[int] = ...) -> None: ...
 
 class Framework(_message.Message):
     __slots__ = ("name", "api_version", "api_tags", "full_version")
@@ -619,13 +505,7 @@ class Framework(_message.Message):
     api_version: str
     api_tags: _containers.RepeatedScalarFieldContainer[str]
     full_version: str
-    def __init__(
-        self,
-        name: _Optional[str] = ...,
-        api_version: _Optional[str] = ...,
-        api_tags: _Optional[_Iterable[str]] = ...,
-        full_version: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., api_version: _Optional[str] = ..., api_tags: _Optional[_Iterable[str]] = ..., full_version: _Optional[str] = ...) -> None: ...
 
 class FrameworkList(_message.Message):
     __slots__ = ("frameworks", "total_query_count")
@@ -633,11 +513,7 @@ class FrameworkList(_message.Message):
     TOTAL_QUERY_COUNT_FIELD_NUMBER: _ClassVar[int]
     frameworks: _containers.RepeatedCompositeFieldContainer[Framework]
     total_query_count: int
-    def __init__(
-        self,
-        frameworks: _Optional[_Iterable[_Union[Framework, _Mapping]]] = ...,
-        total_query_count: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, frameworks: _Optional[_Iterable[_Union[Framework, _Mapping]]] = ..., total_query_count: _Optional[int] = ...) -> None: ...
 
 class TensorType(_message.Message):
     __slots__ = ("shape", "dtype", "scale", "zero_point")
@@ -649,13 +525,7 @@ class TensorType(_message.Message):
     dtype: TensorDtype
     scale: float
     zero_point: float
-    def __init__(
-        self,
-        shape: _Optional[_Iterable[int]] = ...,
-        dtype: _Optional[_Union[TensorDtype, str]] = ...,
-        scale: _Optional[float] = ...,
-        zero_point: _Optional[float] = ...,
-    ) -> None: ...
+    def __init__(self, shape: _Optional[_Iterable[int]] = ..., dtype: _Optional[_Union[TensorDtype, str]] = ..., scale: _Optional[float] = ..., zero_point: _Optional[float] = ...) -> None: ...
 
 class NamedTensorType(_message.Message):
     __slots__ = ("name", "tensor_type", "graph_name")
@@ -665,35 +535,16 @@ class NamedTensorType(_message.Message):
     name: str
     tensor_type: TensorType
     graph_name: str
-    def __init__(
-        self,
-        name: _Optional[str] = ...,
-        tensor_type: _Optional[_Union[TensorType, _Mapping]] = ...,
-        graph_name: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., tensor_type: _Optional[_Union[TensorType, _Mapping]] = ..., graph_name: _Optional[str] = ...) -> None: ...
 
 class NamedTensorTypeList(_message.Message):
     __slots__ = ("types",)
     TYPES_FIELD_NUMBER: _ClassVar[int]
     types: _containers.RepeatedCompositeFieldContainer[NamedTensorType]
-    def __init__(
-        self, types: _Optional[_Iterable[_Union[NamedTensorType, _Mapping]]] = ...
-    ) -> None: ...
+    def __init__(self, types: _Optional[_Iterable[_Union[NamedTensorType, _Mapping]]] = ...) -> None: ...
 
 class Dataset(_message.Message):
-    __slots__ = (
-        "dataset_id",
-        "owner",
-        "name",
-        "creation_time",
-        "expiration_time",
-        "file_upload_complete",
-        "read_only",
-        "permanent",
-        "project_id",
-        "project_slug",
-        "actor_authorization",
-    )
+    __slots__ = ("dataset_id", "owner", "name", "creation_time", "expiration_time", "file_upload_complete", "read_only", "permanent", "project_id", "project_slug", "actor_authorization")
     DATASET_ID_FIELD_NUMBER: _ClassVar[int]
     OWNER_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -716,24 +567,7 @@ class Dataset(_message.Message):
     project_id: str
     project_slug: str
     actor_authorization: DatasetAuthorization
-    def __init__(
-        self,
-        dataset_id: _Optional[str] = ...,
-        owner: _Optional[_Union[User, _Mapping]] = ...,
-        name: _Optional[str] = ...,
-        creation_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        expiration_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        file_upload_complete: bool = ...,
-        read_only: bool = ...,
-        permanent: bool = ...,
-        project_id: _Optional[str] = ...,
-        project_slug: _Optional[str] = ...,
-        actor_authorization: _Optional[_Union[DatasetAuthorization, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, dataset_id: _Optional[str] = ..., owner: _Optional[_Union[User, _Mapping]] = ..., name: _Optional[str] = ..., creation_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expiration_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., file_upload_complete: bool = ..., read_only: bool = ..., permanent: bool = ..., project_id: _Optional[str] = ..., project_slug: _Optional[str] = ..., actor_authorization: _Optional[_Union[DatasetAuthorization, _Mapping]] = ...) -> None: ...
 
 class DatasetList(_message.Message):
     __slots__ = ("datasets", "total_query_count")
@@ -741,11 +575,7 @@ class DatasetList(_message.Message):
     TOTAL_QUERY_COUNT_FIELD_NUMBER: _ClassVar[int]
     datasets: _containers.RepeatedCompositeFieldContainer[Dataset]
     total_query_count: int
-    def __init__(
-        self,
-        datasets: _Optional[_Iterable[_Union[Dataset, _Mapping]]] = ...,
-        total_query_count: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, datasets: _Optional[_Iterable[_Union[Dataset, _Mapping]]] = ..., total_query_count: _Optional[int] = ...) -> None: ...
 
 class ModelMetadata(_message.Message):
     __slots__ = ("entries",)
@@ -756,32 +586,12 @@ class ModelMetadata(_message.Message):
         key: int
         value: str
         def __init__(self, key: _Optional[int] = ..., value: _Optional[str] = ...) -> None: ...
-
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     entries: _containers.ScalarMap[int, str]
     def __init__(self, entries: _Optional[_Mapping[int, str]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = (
-        "model_id",
-        "owner",
-        "name",
-        "creation_time",
-        "model_type",
-        "file_upload_complete",
-        "producer_id",
-        "read_only",
-        "is_directory",
-        "hidden",
-        "producer_attempt_number",
-        "metadata",
-        "has_vizgraph",
-        "input_spec",
-        "output_spec",
-        "project_id",
-        "project_slug",
-        "actor_authorization",
-    )
+    __slots__ = ("model_id", "owner", "name", "creation_time", "model_type", "file_upload_complete", "producer_id", "read_only", "is_directory", "hidden", "producer_attempt_number", "metadata", "has_vizgraph", "input_spec", "output_spec", "project_id", "project_slug", "actor_authorization")
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     OWNER_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -818,29 +628,7 @@ class Model(_message.Message):
     project_id: str
     project_slug: str
     actor_authorization: ModelAuthorization
-    def __init__(
-        self,
-        model_id: _Optional[str] = ...,
-        owner: _Optional[_Union[User, _Mapping]] = ...,
-        name: _Optional[str] = ...,
-        creation_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        model_type: _Optional[_Union[ModelType, str]] = ...,
-        file_upload_complete: bool = ...,
-        producer_id: _Optional[str] = ...,
-        read_only: bool = ...,
-        is_directory: bool = ...,
-        hidden: bool = ...,
-        producer_attempt_number: _Optional[int] = ...,
-        metadata: _Optional[_Union[ModelMetadata, _Mapping]] = ...,
-        has_vizgraph: bool = ...,
-        input_spec: _Optional[_Union[NamedTensorTypeList, _Mapping]] = ...,
-        output_spec: _Optional[_Union[NamedTensorTypeList, _Mapping]] = ...,
-        project_id: _Optional[str] = ...,
-        project_slug: _Optional[str] = ...,
-        actor_authorization: _Optional[_Union[ModelAuthorization, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, model_id: _Optional[str] = ..., owner: _Optional[_Union[User, _Mapping]] = ..., name: _Optional[str] = ..., creation_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model_type: _Optional[_Union[ModelType, str]] = ..., file_upload_complete: bool = ..., producer_id: _Optional[str] = ..., read_only: bool = ..., is_directory: bool = ..., hidden: bool = ..., producer_attempt_number: _Optional[int] = ..., metadata: _Optional[_Union[ModelMetadata, _Mapping]] = ..., has_vizgraph: bool = ..., input_spec: _Optional[_Union[NamedTensorTypeList, _Mapping]] = ..., output_spec: _Optional[_Union[NamedTensorTypeList, _Mapping]] = ..., project_id: _Optional[str] = ..., project_slug: _Optional[str] = ..., actor_authorization: _Optional[_Union[ModelAuthorization, _Mapping]] = ...) -> None: ...
 
 class ModelList(_message.Message):
     __slots__ = ("models", "total_query_count")
@@ -848,11 +636,7 @@ class ModelList(_message.Message):
     TOTAL_QUERY_COUNT_FIELD_NUMBER: _ClassVar[int]
     models: _containers.RepeatedCompositeFieldContainer[Model]
     total_query_count: int
-    def __init__(
-        self,
-        models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...,
-        total_query_count: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., total_query_count: _Optional[int] = ...) -> None: ...
 
 class Notice(_message.Message):
     __slots__ = ("context", "severity", "message")
@@ -862,7 +646,6 @@ class Notice(_message.Message):
         INFO: _ClassVar[Notice.Severity]
         WARNING: _ClassVar[Notice.Severity]
         ERROR: _ClassVar[Notice.Severity]
-
     DEBUG: Notice.Severity
     INFO: Notice.Severity
     WARNING: Notice.Severity
@@ -872,7 +655,6 @@ class Notice(_message.Message):
         DEVICE: _ClassVar[Notice.Context]
         MODEL: _ClassVar[Notice.Context]
         USER: _ClassVar[Notice.Context]
-
     DEVICE: Notice.Context
     MODEL: Notice.Context
     USER: Notice.Context
@@ -882,40 +664,10 @@ class Notice(_message.Message):
     context: Notice.Context
     severity: Notice.Severity
     message: str
-    def __init__(
-        self,
-        context: _Optional[_Union[Notice.Context, str]] = ...,
-        severity: _Optional[_Union[Notice.Severity, str]] = ...,
-        message: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, context: _Optional[_Union[Notice.Context, str]] = ..., severity: _Optional[_Union[Notice.Severity, str]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class CompileJob(_message.Message):
-    __slots__ = (
-        "compile_job_id",
-        "user",
-        "user_id",
-        "model",
-        "job_state",
-        "device",
-        "devices",
-        "tensor_type_list",
-        "name",
-        "options",
-        "failure_reason",
-        "target_model",
-        "has_vizgraph",
-        "creation_time",
-        "start_time",
-        "completion_time",
-        "last_updated_time",
-        "admin_url",
-        "target_tensor_type_list",
-        "calibration_dataset",
-        "queued_time",
-        "error_details",
-        "project_id",
-        "project_slug",
-    )
+    __slots__ = ("compile_job_id", "user", "user_id", "model", "job_state", "device", "devices", "tensor_type_list", "name", "options", "failure_reason", "target_model", "has_vizgraph", "creation_time", "start_time", "completion_time", "last_updated_time", "admin_url", "target_tensor_type_list", "calibration_dataset", "queued_time", "error_details", "project_id", "project_slug")
     COMPILE_JOB_ID_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -964,65 +716,10 @@ class CompileJob(_message.Message):
     error_details: str
     project_id: str
     project_slug: str
-    def __init__(
-        self,
-        compile_job_id: _Optional[str] = ...,
-        user: _Optional[_Union[User, _Mapping]] = ...,
-        user_id: _Optional[int] = ...,
-        model: _Optional[_Union[Model, _Mapping]] = ...,
-        job_state: _Optional[_Union[JobState, str]] = ...,
-        device: _Optional[_Union[Device, _Mapping]] = ...,
-        devices: _Optional[_Union[DeviceList, _Mapping]] = ...,
-        tensor_type_list: _Optional[_Union[NamedTensorTypeList, _Mapping]] = ...,
-        name: _Optional[str] = ...,
-        options: _Optional[str] = ...,
-        failure_reason: _Optional[str] = ...,
-        target_model: _Optional[_Union[Model, _Mapping]] = ...,
-        has_vizgraph: bool = ...,
-        creation_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-        completion_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        last_updated_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        admin_url: _Optional[str] = ...,
-        target_tensor_type_list: _Optional[_Union[NamedTensorTypeList, _Mapping]] = ...,
-        calibration_dataset: _Optional[_Union[Dataset, _Mapping]] = ...,
-        queued_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-        error_details: _Optional[str] = ...,
-        project_id: _Optional[str] = ...,
-        project_slug: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, compile_job_id: _Optional[str] = ..., user: _Optional[_Union[User, _Mapping]] = ..., user_id: _Optional[int] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., job_state: _Optional[_Union[JobState, str]] = ..., device: _Optional[_Union[Device, _Mapping]] = ..., devices: _Optional[_Union[DeviceList, _Mapping]] = ..., tensor_type_list: _Optional[_Union[NamedTensorTypeList, _Mapping]] = ..., name: _Optional[str] = ..., options: _Optional[str] = ..., failure_reason: _Optional[str] = ..., target_model: _Optional[_Union[Model, _Mapping]] = ..., has_vizgraph: bool = ..., creation_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., completion_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_updated_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., admin_url: _Optional[str] = ..., target_tensor_type_list: _Optional[_Union[NamedTensorTypeList, _Mapping]] = ..., calibration_dataset: _Optional[_Union[Dataset, _Mapping]] = ..., queued_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error_details: _Optional[str] = ..., project_id: _Optional[str] = ..., project_slug: _Optional[str] = ...) -> None: ...
 
 class QuantizeJob(_message.Message):
-    __slots__ = (
-        "quantize_job_id",
-        "user",
-        "user_id",
-        "model",
-        "calibration_dataset",
-        "weights_dtype",
-        "activations_dtype",
-        "name",
-        "job_state",
-        "options",
-        "tensor_type_list",
-        "creation_time",
-        "start_time",
-        "completion_time",
-        "last_updated_time",
-        "failure_reason",
-        "target_model",
-        "admin_url",
-        "has_vizgraph",
-        "queued_time",
-        "project_id",
-        "project_slug",
-    )
+    __slots__ = ("quantize_job_id", "user", "user_id", "model", "calibration_dataset", "weights_dtype", "activations_dtype", "name", "job_state", "options", "tensor_type_list", "creation_time", "start_time", "completion_time", "last_updated_time", "failure_reason", "target_model", "admin_url", "has_vizgraph", "queued_time", "project_id", "project_slug")
     QUANTIZE_JOB_ID_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -1067,60 +764,10 @@ class QuantizeJob(_message.Message):
     queued_time: _timestamp_pb2.Timestamp
     project_id: str
     project_slug: str
-    def __init__(
-        self,
-        quantize_job_id: _Optional[str] = ...,
-        user: _Optional[_Union[User, _Mapping]] = ...,
-        user_id: _Optional[int] = ...,
-        model: _Optional[_Union[Model, _Mapping]] = ...,
-        calibration_dataset: _Optional[_Union[Dataset, _Mapping]] = ...,
-        weights_dtype: _Optional[_Union[QuantizeDtype, str]] = ...,
-        activations_dtype: _Optional[_Union[QuantizeDtype, str]] = ...,
-        name: _Optional[str] = ...,
-        job_state: _Optional[_Union[JobState, str]] = ...,
-        options: _Optional[str] = ...,
-        tensor_type_list: _Optional[_Union[NamedTensorTypeList, _Mapping]] = ...,
-        creation_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-        completion_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        last_updated_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        failure_reason: _Optional[str] = ...,
-        target_model: _Optional[_Union[Model, _Mapping]] = ...,
-        admin_url: _Optional[str] = ...,
-        has_vizgraph: bool = ...,
-        queued_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-        project_id: _Optional[str] = ...,
-        project_slug: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, quantize_job_id: _Optional[str] = ..., user: _Optional[_Union[User, _Mapping]] = ..., user_id: _Optional[int] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., calibration_dataset: _Optional[_Union[Dataset, _Mapping]] = ..., weights_dtype: _Optional[_Union[QuantizeDtype, str]] = ..., activations_dtype: _Optional[_Union[QuantizeDtype, str]] = ..., name: _Optional[str] = ..., job_state: _Optional[_Union[JobState, str]] = ..., options: _Optional[str] = ..., tensor_type_list: _Optional[_Union[NamedTensorTypeList, _Mapping]] = ..., creation_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., completion_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_updated_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., failure_reason: _Optional[str] = ..., target_model: _Optional[_Union[Model, _Mapping]] = ..., admin_url: _Optional[str] = ..., has_vizgraph: bool = ..., queued_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., project_id: _Optional[str] = ..., project_slug: _Optional[str] = ...) -> None: ...
 
 class LinkJob(_message.Message):
-    __slots__ = (
-        "link_job_id",
-        "user",
-        "user_id",
-        "models",
-        "job_state",
-        "name",
-        "options",
-        "failure_reason",
-        "target_model",
-        "creation_time",
-        "start_time",
-        "completion_time",
-        "last_updated_time",
-        "admin_url",
-        "queued_time",
-        "device",
-        "project_id",
-        "error_details",
-        "project_slug",
-    )
+    __slots__ = ("link_job_id", "user", "user_id", "models", "job_state", "name", "options", "failure_reason", "target_model", "creation_time", "start_time", "completion_time", "last_updated_time", "admin_url", "queued_time", "device", "project_id", "error_details", "project_slug")
     LINK_JOB_ID_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -1159,62 +806,10 @@ class LinkJob(_message.Message):
     project_id: str
     error_details: str
     project_slug: str
-    def __init__(
-        self,
-        link_job_id: _Optional[str] = ...,
-        user: _Optional[_Union[User, _Mapping]] = ...,
-        user_id: _Optional[int] = ...,
-        models: _Optional[_Union[ModelList, _Mapping]] = ...,
-        job_state: _Optional[_Union[JobState, str]] = ...,
-        name: _Optional[str] = ...,
-        options: _Optional[str] = ...,
-        failure_reason: _Optional[str] = ...,
-        target_model: _Optional[_Union[Model, _Mapping]] = ...,
-        creation_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-        completion_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        last_updated_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        admin_url: _Optional[str] = ...,
-        queued_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-        device: _Optional[_Union[Device, _Mapping]] = ...,
-        project_id: _Optional[str] = ...,
-        error_details: _Optional[str] = ...,
-        project_slug: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, link_job_id: _Optional[str] = ..., user: _Optional[_Union[User, _Mapping]] = ..., user_id: _Optional[int] = ..., models: _Optional[_Union[ModelList, _Mapping]] = ..., job_state: _Optional[_Union[JobState, str]] = ..., name: _Optional[str] = ..., options: _Optional[str] = ..., failure_reason: _Optional[str] = ..., target_model: _Optional[_Union[Model, _Mapping]] = ..., creation_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., completion_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_updated_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., admin_url: _Optional[str] = ..., queued_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., device: _Optional[_Union[Device, _Mapping]] = ..., project_id: _Optional[str] = ..., error_details: _Optional[str] = ..., project_slug: _Optional[str] = ...) -> None: ...
 
 class InferenceJob(_message.Message):
-    __slots__ = (
-        "inference_job_id",
-        "user",
-        "user_id",
-        "model",
-        "device",
-        "job_state",
-        "name",
-        "dataset",
-        "creation_time",
-        "start_time",
-        "completion_time",
-        "failure_reason",
-        "options",
-        "last_updated_time",
-        "admin_url",
-        "error_details",
-        "queued_time",
-        "project_id",
-        "is_profiling_on",
-        "execution_time",
-        "execution_peak_memory",
-        "has_vizgraph",
-        "tensor_type_list",
-        "project_slug",
-    )
+    __slots__ = ("inference_job_id", "user", "user_id", "model", "device", "job_state", "name", "dataset", "creation_time", "start_time", "completion_time", "failure_reason", "options", "last_updated_time", "admin_url", "error_details", "queued_time", "project_id", "is_profiling_on", "execution_time", "execution_peak_memory", "has_vizgraph", "tensor_type_list", "project_slug")
     INFERENCE_JOB_ID_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -1263,69 +858,10 @@ class InferenceJob(_message.Message):
     has_vizgraph: bool
     tensor_type_list: NamedTensorTypeList
     project_slug: str
-    def __init__(
-        self,
-        inference_job_id: _Optional[str] = ...,
-        user: _Optional[_Union[User, _Mapping]] = ...,
-        user_id: _Optional[int] = ...,
-        model: _Optional[_Union[Model, _Mapping]] = ...,
-        device: _Optional[_Union[Device, _Mapping]] = ...,
-        job_state: _Optional[_Union[JobState, str]] = ...,
-        name: _Optional[str] = ...,
-        dataset: _Optional[_Union[Dataset, _Mapping]] = ...,
-        creation_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-        completion_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        failure_reason: _Optional[str] = ...,
-        options: _Optional[str] = ...,
-        last_updated_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        admin_url: _Optional[str] = ...,
-        error_details: _Optional[str] = ...,
-        queued_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-        project_id: _Optional[str] = ...,
-        is_profiling_on: bool = ...,
-        execution_time: _Optional[int] = ...,
-        execution_peak_memory: _Optional[_Union[Range, _Mapping]] = ...,
-        has_vizgraph: bool = ...,
-        tensor_type_list: _Optional[_Union[NamedTensorTypeList, _Mapping]] = ...,
-        project_slug: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, inference_job_id: _Optional[str] = ..., user: _Optional[_Union[User, _Mapping]] = ..., user_id: _Optional[int] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., device: _Optional[_Union[Device, _Mapping]] = ..., job_state: _Optional[_Union[JobState, str]] = ..., name: _Optional[str] = ..., dataset: _Optional[_Union[Dataset, _Mapping]] = ..., creation_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., completion_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., failure_reason: _Optional[str] = ..., options: _Optional[str] = ..., last_updated_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., admin_url: _Optional[str] = ..., error_details: _Optional[str] = ..., queued_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., project_id: _Optional[str] = ..., is_profiling_on: bool = ..., execution_time: _Optional[int] = ..., execution_peak_memory: _Optional[_Union[Range, _Mapping]] = ..., has_vizgraph: bool = ..., tensor_type_list: _Optional[_Union[NamedTensorTypeList, _Mapping]] = ..., project_slug: _Optional[str] = ...) -> None: ...
 
 class ProfileJob(_message.Message):
-    __slots__ = (
-        "profile_job_id",
-        "user",
-        "user_id",
-        "model",
-        "job_state",
-        "device",
-        "tensor_type_list",
-        "creation_time",
-        "start_time",
-        "completion_time",
-        "execution_time",
-        "failure_reason",
-        "peak_memory_usage",
-        "name",
-        "options",
-        "dataset",
-        "target_model",
-        "execution_peak_memory",
-        "has_vizgraph",
-        "last_updated_time",
-        "admin_url",
-        "includes_compile",
-        "error_details",
-        "queued_time",
-        "project_id",
-        "project_slug",
-    )
+    __slots__ = ("profile_job_id", "user", "user_id", "model", "job_state", "device", "tensor_type_list", "creation_time", "start_time", "completion_time", "execution_time", "failure_reason", "peak_memory_usage", "name", "options", "dataset", "target_model", "execution_peak_memory", "has_vizgraph", "last_updated_time", "admin_url", "includes_compile", "error_details", "queued_time", "project_id", "project_slug")
     PROFILE_JOB_ID_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -1378,56 +914,10 @@ class ProfileJob(_message.Message):
     queued_time: _timestamp_pb2.Timestamp
     project_id: str
     project_slug: str
-    def __init__(
-        self,
-        profile_job_id: _Optional[str] = ...,
-        user: _Optional[_Union[User, _Mapping]] = ...,
-        user_id: _Optional[int] = ...,
-        model: _Optional[_Union[Model, _Mapping]] = ...,
-        job_state: _Optional[_Union[JobState, str]] = ...,
-        device: _Optional[_Union[Device, _Mapping]] = ...,
-        tensor_type_list: _Optional[_Union[NamedTensorTypeList, _Mapping]] = ...,
-        creation_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-        completion_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        execution_time: _Optional[int] = ...,
-        failure_reason: _Optional[str] = ...,
-        peak_memory_usage: _Optional[int] = ...,
-        name: _Optional[str] = ...,
-        options: _Optional[str] = ...,
-        dataset: _Optional[_Union[Dataset, _Mapping]] = ...,
-        target_model: _Optional[_Union[Model, _Mapping]] = ...,
-        execution_peak_memory: _Optional[_Union[Range, _Mapping]] = ...,
-        has_vizgraph: bool = ...,
-        last_updated_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        admin_url: _Optional[str] = ...,
-        includes_compile: bool = ...,
-        error_details: _Optional[str] = ...,
-        queued_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-        project_id: _Optional[str] = ...,
-        project_slug: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, profile_job_id: _Optional[str] = ..., user: _Optional[_Union[User, _Mapping]] = ..., user_id: _Optional[int] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., job_state: _Optional[_Union[JobState, str]] = ..., device: _Optional[_Union[Device, _Mapping]] = ..., tensor_type_list: _Optional[_Union[NamedTensorTypeList, _Mapping]] = ..., creation_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., completion_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., execution_time: _Optional[int] = ..., failure_reason: _Optional[str] = ..., peak_memory_usage: _Optional[int] = ..., name: _Optional[str] = ..., options: _Optional[str] = ..., dataset: _Optional[_Union[Dataset, _Mapping]] = ..., target_model: _Optional[_Union[Model, _Mapping]] = ..., execution_peak_memory: _Optional[_Union[Range, _Mapping]] = ..., has_vizgraph: bool = ..., last_updated_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., admin_url: _Optional[str] = ..., includes_compile: bool = ..., error_details: _Optional[str] = ..., queued_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., project_id: _Optional[str] = ..., project_slug: _Optional[str] = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = (
-        "profile_job",
-        "inference_job",
-        "compile_job",
-        "quantize_job",
-        "link_job",
-        "hub_version",
-        "read_only",
-        "notices",
-        "failure_type",
-        "available_artifacts",
-        "actor_authorization",
-    )
+    __slots__ = ("profile_job", "inference_job", "compile_job", "quantize_job", "link_job", "hub_version", "read_only", "notices", "failure_type", "available_artifacts", "actor_authorization")
     PROFILE_JOB_FIELD_NUMBER: _ClassVar[int]
     INFERENCE_JOB_FIELD_NUMBER: _ClassVar[int]
     COMPILE_JOB_FIELD_NUMBER: _ClassVar[int]
@@ -1450,20 +940,7 @@ class Job(_message.Message):
     failure_type: JobFailureType
     available_artifacts: _containers.RepeatedScalarFieldContainer[JobArtifactType]
     actor_authorization: JobAuthorization
-    def __init__(
-        self,
-        profile_job: _Optional[_Union[ProfileJob, _Mapping]] = ...,
-        inference_job: _Optional[_Union[InferenceJob, _Mapping]] = ...,
-        compile_job: _Optional[_Union[CompileJob, _Mapping]] = ...,
-        quantize_job: _Optional[_Union[QuantizeJob, _Mapping]] = ...,
-        link_job: _Optional[_Union[LinkJob, _Mapping]] = ...,
-        hub_version: _Optional[str] = ...,
-        read_only: bool = ...,
-        notices: _Optional[_Iterable[_Union[Notice, _Mapping]]] = ...,
-        failure_type: _Optional[_Union[JobFailureType, str]] = ...,
-        available_artifacts: _Optional[_Iterable[_Union[JobArtifactType, str]]] = ...,
-        actor_authorization: _Optional[_Union[JobAuthorization, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, profile_job: _Optional[_Union[ProfileJob, _Mapping]] = ..., inference_job: _Optional[_Union[InferenceJob, _Mapping]] = ..., compile_job: _Optional[_Union[CompileJob, _Mapping]] = ..., quantize_job: _Optional[_Union[QuantizeJob, _Mapping]] = ..., link_job: _Optional[_Union[LinkJob, _Mapping]] = ..., hub_version: _Optional[str] = ..., read_only: bool = ..., notices: _Optional[_Iterable[_Union[Notice, _Mapping]]] = ..., failure_type: _Optional[_Union[JobFailureType, str]] = ..., available_artifacts: _Optional[_Iterable[_Union[JobArtifactType, str]]] = ..., actor_authorization: _Optional[_Union[JobAuthorization, _Mapping]] = ...) -> None: ...
 
 class JobList(_message.Message):
     __slots__ = ("jobs", "total_query_count")
@@ -1471,29 +948,10 @@ class JobList(_message.Message):
     TOTAL_QUERY_COUNT_FIELD_NUMBER: _ClassVar[int]
     jobs: _containers.RepeatedCompositeFieldContainer[Job]
     total_query_count: int
-    def __init__(
-        self,
-        jobs: _Optional[_Iterable[_Union[Job, _Mapping]]] = ...,
-        total_query_count: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, jobs: _Optional[_Iterable[_Union[Job, _Mapping]]] = ..., total_query_count: _Optional[int] = ...) -> None: ...
 
 class CompileJobSummary(_message.Message):
-    __slots__ = (
-        "job_id",
-        "user",
-        "name",
-        "job_state",
-        "device_name",
-        "device_os_version",
-        "creation_time",
-        "start_time",
-        "completion_time",
-        "last_updated_time",
-        "queued_time",
-        "project_id",
-        "target_model_type",
-        "project_slug",
-    )
+    __slots__ = ("job_id", "user", "name", "job_state", "device_name", "device_os_version", "creation_time", "start_time", "completion_time", "last_updated_time", "queued_time", "project_id", "target_model_type", "project_slug")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -1522,45 +980,10 @@ class CompileJobSummary(_message.Message):
     project_id: str
     target_model_type: ModelType
     project_slug: str
-    def __init__(
-        self,
-        job_id: _Optional[str] = ...,
-        user: _Optional[_Union[User, _Mapping]] = ...,
-        name: _Optional[str] = ...,
-        job_state: _Optional[_Union[JobState, str]] = ...,
-        device_name: _Optional[str] = ...,
-        device_os_version: _Optional[str] = ...,
-        creation_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-        completion_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        last_updated_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        queued_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-        project_id: _Optional[str] = ...,
-        target_model_type: _Optional[_Union[ModelType, str]] = ...,
-        project_slug: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, job_id: _Optional[str] = ..., user: _Optional[_Union[User, _Mapping]] = ..., name: _Optional[str] = ..., job_state: _Optional[_Union[JobState, str]] = ..., device_name: _Optional[str] = ..., device_os_version: _Optional[str] = ..., creation_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., completion_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_updated_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., queued_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., project_id: _Optional[str] = ..., target_model_type: _Optional[_Union[ModelType, str]] = ..., project_slug: _Optional[str] = ...) -> None: ...
 
 class QuantizeJobSummary(_message.Message):
-    __slots__ = (
-        "job_id",
-        "user",
-        "name",
-        "job_state",
-        "creation_time",
-        "start_time",
-        "completion_time",
-        "last_updated_time",
-        "queued_time",
-        "project_id",
-        "target_model_type",
-        "project_slug",
-    )
+    __slots__ = ("job_id", "user", "name", "job_state", "creation_time", "start_time", "completion_time", "last_updated_time", "queued_time", "project_id", "target_model_type", "project_slug")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -1585,45 +1008,10 @@ class QuantizeJobSummary(_message.Message):
     project_id: str
     target_model_type: ModelType
     project_slug: str
-    def __init__(
-        self,
-        job_id: _Optional[str] = ...,
-        user: _Optional[_Union[User, _Mapping]] = ...,
-        name: _Optional[str] = ...,
-        job_state: _Optional[_Union[JobState, str]] = ...,
-        creation_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-        completion_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        last_updated_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        queued_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-        project_id: _Optional[str] = ...,
-        target_model_type: _Optional[_Union[ModelType, str]] = ...,
-        project_slug: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, job_id: _Optional[str] = ..., user: _Optional[_Union[User, _Mapping]] = ..., name: _Optional[str] = ..., job_state: _Optional[_Union[JobState, str]] = ..., creation_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., completion_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_updated_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., queued_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., project_id: _Optional[str] = ..., target_model_type: _Optional[_Union[ModelType, str]] = ..., project_slug: _Optional[str] = ...) -> None: ...
 
 class LinkJobSummary(_message.Message):
-    __slots__ = (
-        "job_id",
-        "user",
-        "name",
-        "job_state",
-        "creation_time",
-        "start_time",
-        "completion_time",
-        "last_updated_time",
-        "queued_time",
-        "device_name",
-        "device_os_version",
-        "project_id",
-        "target_model_type",
-        "project_slug",
-    )
+    __slots__ = ("job_id", "user", "name", "job_state", "creation_time", "start_time", "completion_time", "last_updated_time", "queued_time", "device_name", "device_os_version", "project_id", "target_model_type", "project_slug")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -1652,50 +1040,10 @@ class LinkJobSummary(_message.Message):
     project_id: str
     target_model_type: ModelType
     project_slug: str
-    def __init__(
-        self,
-        job_id: _Optional[str] = ...,
-        user: _Optional[_Union[User, _Mapping]] = ...,
-        name: _Optional[str] = ...,
-        job_state: _Optional[_Union[JobState, str]] = ...,
-        creation_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-        completion_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        last_updated_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        queued_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-        device_name: _Optional[str] = ...,
-        device_os_version: _Optional[str] = ...,
-        project_id: _Optional[str] = ...,
-        target_model_type: _Optional[_Union[ModelType, str]] = ...,
-        project_slug: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, job_id: _Optional[str] = ..., user: _Optional[_Union[User, _Mapping]] = ..., name: _Optional[str] = ..., job_state: _Optional[_Union[JobState, str]] = ..., creation_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., completion_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_updated_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., queued_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., device_name: _Optional[str] = ..., device_os_version: _Optional[str] = ..., project_id: _Optional[str] = ..., target_model_type: _Optional[_Union[ModelType, str]] = ..., project_slug: _Optional[str] = ...) -> None: ...
 
 class InferenceJobSummary(_message.Message):
-    __slots__ = (
-        "job_id",
-        "user",
-        "name",
-        "job_state",
-        "device_name",
-        "device_os_version",
-        "creation_time",
-        "start_time",
-        "completion_time",
-        "last_updated_time",
-        "queued_time",
-        "project_id",
-        "target_model_type",
-        "execution_time",
-        "execution_peak_memory",
-        "is_profiling_on",
-        "project_slug",
-    )
+    __slots__ = ("job_id", "user", "name", "job_state", "device_name", "device_os_version", "creation_time", "start_time", "completion_time", "last_updated_time", "queued_time", "project_id", "target_model_type", "execution_time", "execution_peak_memory", "is_profiling_on", "project_slug")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -1730,52 +1078,10 @@ class InferenceJobSummary(_message.Message):
     execution_peak_memory: Range
     is_profiling_on: bool
     project_slug: str
-    def __init__(
-        self,
-        job_id: _Optional[str] = ...,
-        user: _Optional[_Union[User, _Mapping]] = ...,
-        name: _Optional[str] = ...,
-        job_state: _Optional[_Union[JobState, str]] = ...,
-        device_name: _Optional[str] = ...,
-        device_os_version: _Optional[str] = ...,
-        creation_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-        completion_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        last_updated_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        queued_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-        project_id: _Optional[str] = ...,
-        target_model_type: _Optional[_Union[ModelType, str]] = ...,
-        execution_time: _Optional[int] = ...,
-        execution_peak_memory: _Optional[_Union[Range, _Mapping]] = ...,
-        is_profiling_on: bool = ...,
-        project_slug: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, job_id: _Optional[str] = ..., user: _Optional[_Union[User, _Mapping]] = ..., name: _Optional[str] = ..., job_state: _Optional[_Union[JobState, str]] = ..., device_name: _Optional[str] = ..., device_os_version: _Optional[str] = ..., creation_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., completion_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_updated_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., queued_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., project_id: _Optional[str] = ..., target_model_type: _Optional[_Union[ModelType, str]] = ..., execution_time: _Optional[int] = ..., execution_peak_memory: _Optional[_Union[Range, _Mapping]] = ..., is_profiling_on: bool = ..., project_slug: _Optional[str] = ...) -> None: ...
 
 class ProfileJobSummary(_message.Message):
-    __slots__ = (
-        "job_id",
-        "user",
-        "name",
-        "job_state",
-        "device_name",
-        "device_os_version",
-        "creation_time",
-        "start_time",
-        "completion_time",
-        "last_updated_time",
-        "execution_time",
-        "execution_peak_memory",
-        "queued_time",
-        "project_id",
-        "target_model_type",
-        "project_slug",
-    )
+    __slots__ = ("job_id", "user", "name", "job_state", "device_name", "device_os_version", "creation_time", "start_time", "completion_time", "last_updated_time", "execution_time", "execution_peak_memory", "queued_time", "project_id", "target_model_type", "project_slug")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -1808,41 +1114,10 @@ class ProfileJobSummary(_message.Message):
     project_id: str
     target_model_type: ModelType
     project_slug: str
-    def __init__(
-        self,
-        job_id: _Optional[str] = ...,
-        user: _Optional[_Union[User, _Mapping]] = ...,
-        name: _Optional[str] = ...,
-        job_state: _Optional[_Union[JobState, str]] = ...,
-        device_name: _Optional[str] = ...,
-        device_os_version: _Optional[str] = ...,
-        creation_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-        completion_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        last_updated_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        execution_time: _Optional[int] = ...,
-        execution_peak_memory: _Optional[_Union[Range, _Mapping]] = ...,
-        queued_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-        project_id: _Optional[str] = ...,
-        target_model_type: _Optional[_Union[ModelType, str]] = ...,
-        project_slug: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, job_id: _Optional[str] = ..., user: _Optional[_Union[User, _Mapping]] = ..., name: _Optional[str] = ..., job_state: _Optional[_Union[JobState, str]] = ..., device_name: _Optional[str] = ..., device_os_version: _Optional[str] = ..., creation_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., completion_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_updated_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., execution_time: _Optional[int] = ..., execution_peak_memory: _Optional[_Union[Range, _Mapping]] = ..., queued_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., project_id: _Optional[str] = ..., target_model_type: _Optional[_Union[ModelType, str]] = ..., project_slug: _Optional[str] = ...) -> None: ...
 
 class JobSummary(_message.Message):
-    __slots__ = (
-        "profile_job_summary",
-        "inference_job_summary",
-        "compile_job_summary",
-        "quantize_job_summary",
-        "link_job_summary",
-        "actor_authorization",
-    )
+    __slots__ = ("profile_job_summary", "inference_job_summary", "compile_job_summary", "quantize_job_summary", "link_job_summary", "actor_authorization")
     PROFILE_JOB_SUMMARY_FIELD_NUMBER: _ClassVar[int]
     INFERENCE_JOB_SUMMARY_FIELD_NUMBER: _ClassVar[int]
     COMPILE_JOB_SUMMARY_FIELD_NUMBER: _ClassVar[int]
@@ -1855,15 +1130,7 @@ class JobSummary(_message.Message):
     quantize_job_summary: QuantizeJobSummary
     link_job_summary: LinkJobSummary
     actor_authorization: JobAuthorization
-    def __init__(
-        self,
-        profile_job_summary: _Optional[_Union[ProfileJobSummary, _Mapping]] = ...,
-        inference_job_summary: _Optional[_Union[InferenceJobSummary, _Mapping]] = ...,
-        compile_job_summary: _Optional[_Union[CompileJobSummary, _Mapping]] = ...,
-        quantize_job_summary: _Optional[_Union[QuantizeJobSummary, _Mapping]] = ...,
-        link_job_summary: _Optional[_Union[LinkJobSummary, _Mapping]] = ...,
-        actor_authorization: _Optional[_Union[JobAuthorization, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, profile_job_summary: _Optional[_Union[ProfileJobSummary, _Mapping]] = ..., inference_job_summary: _Optional[_Union[InferenceJobSummary, _Mapping]] = ..., compile_job_summary: _Optional[_Union[CompileJobSummary, _Mapping]] = ..., quantize_job_summary: _Optional[_Union[QuantizeJobSummary, _Mapping]] = ..., link_job_summary: _Optional[_Union[LinkJobSummary, _Mapping]] = ..., actor_authorization: _Optional[_Union[JobAuthorization, _Mapping]] = ...) -> None: ...
 
 class JobSummaryList(_message.Message):
     __slots__ = ("job_summaries", "total_query_count")
@@ -1871,11 +1138,7 @@ class JobSummaryList(_message.Message):
     TOTAL_QUERY_COUNT_FIELD_NUMBER: _ClassVar[int]
     job_summaries: _containers.RepeatedCompositeFieldContainer[JobSummary]
     total_query_count: int
-    def __init__(
-        self,
-        job_summaries: _Optional[_Iterable[_Union[JobSummary, _Mapping]]] = ...,
-        total_query_count: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, job_summaries: _Optional[_Iterable[_Union[JobSummary, _Mapping]]] = ..., total_query_count: _Optional[int] = ...) -> None: ...
 
 class JobTypeCount(_message.Message):
     __slots__ = ("job_type", "count")
@@ -1883,17 +1146,13 @@ class JobTypeCount(_message.Message):
     COUNT_FIELD_NUMBER: _ClassVar[int]
     job_type: JobType
     count: int
-    def __init__(
-        self, job_type: _Optional[_Union[JobType, str]] = ..., count: _Optional[int] = ...
-    ) -> None: ...
+    def __init__(self, job_type: _Optional[_Union[JobType, str]] = ..., count: _Optional[int] = ...) -> None: ...
 
 class JobTypeCounts(_message.Message):
     __slots__ = ("type_counts",)
     TYPE_COUNTS_FIELD_NUMBER: _ClassVar[int]
     type_counts: _containers.RepeatedCompositeFieldContainer[JobTypeCount]
-    def __init__(
-        self, type_counts: _Optional[_Iterable[_Union[JobTypeCount, _Mapping]]] = ...
-    ) -> None: ...
+    def __init__(self, type_counts: _Optional[_Iterable[_Union[JobTypeCount, _Mapping]]] = ...) -> None: ...
 
 class Range(_message.Message):
     __slots__ = ("lower", "upper")
@@ -1925,25 +1184,10 @@ class RuntimeConfig(_message.Message):
     PROPERTIES_FIELD_NUMBER: _ClassVar[int]
     name: str
     properties: _containers.RepeatedCompositeFieldContainer[RuntimeConfigProperty]
-    def __init__(
-        self,
-        name: _Optional[str] = ...,
-        properties: _Optional[_Iterable[_Union[RuntimeConfigProperty, _Mapping]]] = ...,
-    ) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., properties: _Optional[_Iterable[_Union[RuntimeConfigProperty, _Mapping]]] = ...) -> None: ...
 
 class LayerDetail(_message.Message):
-    __slots__ = (
-        "name",
-        "compute_unit",
-        "layer_type_name",
-        "id",
-        "delegate_name",
-        "delegate_extra_info",
-        "execution_time",
-        "segment_id",
-        "delegate_reported_ops",
-        "execution_cycles",
-    )
+    __slots__ = ("name", "compute_unit", "layer_type_name", "id", "delegate_name", "delegate_extra_info", "execution_time", "segment_id", "delegate_reported_ops", "execution_cycles")
     NAME_FIELD_NUMBER: _ClassVar[int]
     COMPUTE_UNIT_FIELD_NUMBER: _ClassVar[int]
     LAYER_TYPE_NAME_FIELD_NUMBER: _ClassVar[int]
@@ -1964,19 +1208,7 @@ class LayerDetail(_message.Message):
     segment_id: str
     delegate_reported_ops: _containers.RepeatedScalarFieldContainer[str]
     execution_cycles: int
-    def __init__(
-        self,
-        name: _Optional[str] = ...,
-        compute_unit: _Optional[_Union[ComputeUnit, str]] = ...,
-        layer_type_name: _Optional[str] = ...,
-        id: _Optional[str] = ...,
-        delegate_name: _Optional[str] = ...,
-        delegate_extra_info: _Optional[str] = ...,
-        execution_time: _Optional[int] = ...,
-        segment_id: _Optional[str] = ...,
-        delegate_reported_ops: _Optional[_Iterable[str]] = ...,
-        execution_cycles: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., compute_unit: _Optional[_Union[ComputeUnit, str]] = ..., layer_type_name: _Optional[str] = ..., id: _Optional[str] = ..., delegate_name: _Optional[str] = ..., delegate_extra_info: _Optional[str] = ..., execution_time: _Optional[int] = ..., segment_id: _Optional[str] = ..., delegate_reported_ops: _Optional[_Iterable[str]] = ..., execution_cycles: _Optional[int] = ...) -> None: ...
 
 class SegmentDetail(_message.Message):
     __slots__ = ("id", "compute_unit", "delegate_name", "delegate_extra_info", "execution_time")
@@ -1990,66 +1222,17 @@ class SegmentDetail(_message.Message):
     delegate_name: str
     delegate_extra_info: str
     execution_time: int
-    def __init__(
-        self,
-        id: _Optional[str] = ...,
-        compute_unit: _Optional[_Union[ComputeUnit, str]] = ...,
-        delegate_name: _Optional[str] = ...,
-        delegate_extra_info: _Optional[str] = ...,
-        execution_time: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., compute_unit: _Optional[_Union[ComputeUnit, str]] = ..., delegate_name: _Optional[str] = ..., delegate_extra_info: _Optional[str] = ..., execution_time: _Optional[int] = ...) -> None: ...
 
 class ProfileDetail(_message.Message):
-    __slots__ = (
-        "execution_time",
-        "peak_memory_usage",
-        "load_time",
-        "layer_details",
-        "major_version",
-        "minor_version",
-        "after_cold_load_peak_memory",
-        "after_compile_peak_memory",
-        "after_execution_peak_memory",
-        "after_warm_load_peak_memory",
-        "before_cold_load_current_memory",
-        "before_cold_load_peak_memory",
-        "before_compile_current_memory",
-        "before_compile_peak_memory",
-        "before_execution_current_memory",
-        "before_execution_peak_memory",
-        "before_warm_load_current_memory",
-        "before_warm_load_peak_memory",
-        "cold_load_time",
-        "compile_time",
-        "warm_load_time",
-        "after_cold_load_current_memory",
-        "after_warm_load_current_memory",
-        "after_compile_current_memory",
-        "after_execution_current_memory",
-        "compile_memory",
-        "cold_load_memory",
-        "warm_load_memory",
-        "execution_memory",
-        "all_compile_times",
-        "all_cold_load_times",
-        "all_warm_load_times",
-        "all_execution_times",
-        "segment_details",
-        "runtime_config",
-        "tool_versions",
-    )
+    __slots__ = ("execution_time", "peak_memory_usage", "load_time", "layer_details", "major_version", "minor_version", "after_cold_load_peak_memory", "after_compile_peak_memory", "after_execution_peak_memory", "after_warm_load_peak_memory", "before_cold_load_current_memory", "before_cold_load_peak_memory", "before_compile_current_memory", "before_compile_peak_memory", "before_execution_current_memory", "before_execution_peak_memory", "before_warm_load_current_memory", "before_warm_load_peak_memory", "cold_load_time", "compile_time", "warm_load_time", "after_cold_load_current_memory", "after_warm_load_current_memory", "after_compile_current_memory", "after_execution_current_memory", "compile_memory", "cold_load_memory", "warm_load_memory", "execution_memory", "all_compile_times", "all_cold_load_times", "all_warm_load_times", "all_execution_times", "segment_details", "runtime_config", "tool_versions")
     class MemoryUsage(_message.Message):
         __slots__ = ("increase", "peak")
         INCREASE_FIELD_NUMBER: _ClassVar[int]
         PEAK_FIELD_NUMBER: _ClassVar[int]
         increase: Range
         peak: Range
-        def __init__(
-            self,
-            increase: _Optional[_Union[Range, _Mapping]] = ...,
-            peak: _Optional[_Union[Range, _Mapping]] = ...,
-        ) -> None: ...
-
+        def __init__(self, increase: _Optional[_Union[Range, _Mapping]] = ..., peak: _Optional[_Union[Range, _Mapping]] = ...) -> None: ...
     EXECUTION_TIME_FIELD_NUMBER: _ClassVar[int]
     PEAK_MEMORY_USAGE_FIELD_NUMBER: _ClassVar[int]
     LOAD_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -2122,61 +1305,19 @@ class ProfileDetail(_message.Message):
     segment_details: _containers.RepeatedCompositeFieldContainer[SegmentDetail]
     runtime_config: _containers.RepeatedCompositeFieldContainer[RuntimeConfig]
     tool_versions: _containers.RepeatedCompositeFieldContainer[ToolVersion]
-    def __init__(
-        self,
-        execution_time: _Optional[int] = ...,
-        peak_memory_usage: _Optional[int] = ...,
-        load_time: _Optional[int] = ...,
-        layer_details: _Optional[_Iterable[_Union[LayerDetail, _Mapping]]] = ...,
-        major_version: _Optional[int] = ...,
-        minor_version: _Optional[int] = ...,
-        after_cold_load_peak_memory: _Optional[int] = ...,
-        after_compile_peak_memory: _Optional[int] = ...,
-        after_execution_peak_memory: _Optional[int] = ...,
-        after_warm_load_peak_memory: _Optional[int] = ...,
-        before_cold_load_current_memory: _Optional[int] = ...,
-        before_cold_load_peak_memory: _Optional[int] = ...,
-        before_compile_current_memory: _Optional[int] = ...,
-        before_compile_peak_memory: _Optional[int] = ...,
-        before_execution_current_memory: _Optional[int] = ...,
-        before_execution_peak_memory: _Optional[int] = ...,
-        before_warm_load_current_memory: _Optional[int] = ...,
-        before_warm_load_peak_memory: _Optional[int] = ...,
-        cold_load_time: _Optional[int] = ...,
-        compile_time: _Optional[int] = ...,
-        warm_load_time: _Optional[int] = ...,
-        after_cold_load_current_memory: _Optional[int] = ...,
-        after_warm_load_current_memory: _Optional[int] = ...,
-        after_compile_current_memory: _Optional[int] = ...,
-        after_execution_current_memory: _Optional[int] = ...,
-        compile_memory: _Optional[_Union[ProfileDetail.MemoryUsage, _Mapping]] = ...,
-        cold_load_memory: _Optional[_Union[ProfileDetail.MemoryUsage, _Mapping]] = ...,
-        warm_load_memory: _Optional[_Union[ProfileDetail.MemoryUsage, _Mapping]] = ...,
-        execution_memory: _Optional[_Union[ProfileDetail.MemoryUsage, _Mapping]] = ...,
-        all_compile_times: _Optional[_Iterable[int]] = ...,
-        all_cold_load_times: _Optional[_Iterable[int]] = ...,
-        all_warm_load_times: _Optional[_Iterable[int]] = ...,
-        all_execution_times: _Optional[_Iterable[int]] = ...,
-        segment_details: _Optional[_Iterable[_Union[SegmentDetail, _Mapping]]] = ...,
-        runtime_config: _Optional[_Iterable[_Union[RuntimeConfig, _Mapping]]] = ...,
-        tool_versions: _Optional[_Iterable[_Union[ToolVersion, _Mapping]]] = ...,
-    ) -> None: ...
+    def __init__(self, execution_time: _Optional[int] = ..., peak_memory_usage: _Optional[int] = ..., load_time: _Optional[int] = ..., layer_details: _Optional[_Iterable[_Union[LayerDetail, _Mapping]]] = ..., major_version: _Optional[int] = ..., minor_version: _Optional[int] = ..., after_cold_load_peak_memory: _Optional[int] = ..., after_compile_peak_memory: _Optional[int] = ..., after_execution_peak_memory: _Optional[int] = ..., after_warm_load_peak_memory: _Optional[int] = ..., before_cold_load_current_memory: _Optional[int] = ..., before_cold_load_peak_memory: _Optional[int] = ..., before_compile_current_memory: _Optional[int] = ..., before_compile_peak_memory: _Optional[int] = ..., before_execution_current_memory: _Optional[int] = ..., before_execution_peak_memory: _Optional[int] = ..., before_warm_load_current_memory: _Optional[int] = ..., before_warm_load_peak_memory: _Optional[int] = ..., cold_load_time: _Optional[int] = ..., compile_time: _Optional[int] = ..., warm_load_time: _Optional[int] = ..., after_cold_load_current_memory: _Optional[int] = ..., after_warm_load_current_memory: _Optional[int] = ..., after_compile_current_memory: _Optional[int] = ..., after_execution_current_memory: _Optional[int] = ..., compile_memory: _Optional[_Union[ProfileDetail.MemoryUsage, _Mapping]] = ..., cold_load_memory: _Optional[_Union[ProfileDetail.MemoryUsage, _Mapping]] = ..., warm_load_memory: _Optional[_Union[ProfileDetail.MemoryUsage, _Mapping]] = ..., execution_memory: _Optional[_Union[ProfileDetail.MemoryUsage, _Mapping]] = ..., all_compile_times: _Optional[_Iterable[int]] = ..., all_cold_load_times: _Optional[_Iterable[int]] = ..., all_warm_load_times: _Optional[_Iterable[int]] = ..., all_execution_times: _Optional[_Iterable[int]] = ..., segment_details: _Optional[_Iterable[_Union[SegmentDetail, _Mapping]]] = ..., runtime_config: _Optional[_Iterable[_Union[RuntimeConfig, _Mapping]]] = ..., tool_versions: _Optional[_Iterable[_Union[ToolVersion, _Mapping]]] = ...) -> None: ...
 
 class CompileDetail(_message.Message):
     __slots__ = ("tool_versions",)
     TOOL_VERSIONS_FIELD_NUMBER: _ClassVar[int]
     tool_versions: _containers.RepeatedCompositeFieldContainer[ToolVersion]
-    def __init__(
-        self, tool_versions: _Optional[_Iterable[_Union[ToolVersion, _Mapping]]] = ...
-    ) -> None: ...
+    def __init__(self, tool_versions: _Optional[_Iterable[_Union[ToolVersion, _Mapping]]] = ...) -> None: ...
 
 class LinkDetail(_message.Message):
     __slots__ = ("tool_versions",)
     TOOL_VERSIONS_FIELD_NUMBER: _ClassVar[int]
     tool_versions: _containers.RepeatedCompositeFieldContainer[ToolVersion]
-    def __init__(
-        self, tool_versions: _Optional[_Iterable[_Union[ToolVersion, _Mapping]]] = ...
-    ) -> None: ...
+    def __init__(self, tool_versions: _Optional[_Iterable[_Union[ToolVersion, _Mapping]]] = ...) -> None: ...
 
 class QuantizeDetail(_message.Message):
     __slots__ = ("tool_versions", "psnr")
@@ -2187,16 +1328,11 @@ class QuantizeDetail(_message.Message):
         key: str
         value: float
         def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
-
     TOOL_VERSIONS_FIELD_NUMBER: _ClassVar[int]
     PSNR_FIELD_NUMBER: _ClassVar[int]
     tool_versions: _containers.RepeatedCompositeFieldContainer[ToolVersion]
     psnr: _containers.ScalarMap[str, float]
-    def __init__(
-        self,
-        tool_versions: _Optional[_Iterable[_Union[ToolVersion, _Mapping]]] = ...,
-        psnr: _Optional[_Mapping[str, float]] = ...,
-    ) -> None: ...
+    def __init__(self, tool_versions: _Optional[_Iterable[_Union[ToolVersion, _Mapping]]] = ..., psnr: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class CompileJobResult(_message.Message):
     __slots__ = ("compile_job_id", "compile_detail")
@@ -2204,11 +1340,7 @@ class CompileJobResult(_message.Message):
     COMPILE_DETAIL_FIELD_NUMBER: _ClassVar[int]
     compile_job_id: str
     compile_detail: CompileDetail
-    def __init__(
-        self,
-        compile_job_id: _Optional[str] = ...,
-        compile_detail: _Optional[_Union[CompileDetail, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, compile_job_id: _Optional[str] = ..., compile_detail: _Optional[_Union[CompileDetail, _Mapping]] = ...) -> None: ...
 
 class QuantizeJobResult(_message.Message):
     __slots__ = ("quantize_job_id", "quantize_detail")
@@ -2216,11 +1348,7 @@ class QuantizeJobResult(_message.Message):
     QUANTIZE_DETAIL_FIELD_NUMBER: _ClassVar[int]
     quantize_job_id: str
     quantize_detail: QuantizeDetail
-    def __init__(
-        self,
-        quantize_job_id: _Optional[str] = ...,
-        quantize_detail: _Optional[_Union[QuantizeDetail, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, quantize_job_id: _Optional[str] = ..., quantize_detail: _Optional[_Union[QuantizeDetail, _Mapping]] = ...) -> None: ...
 
 class LinkJobResult(_message.Message):
     __slots__ = ("link_job_id", "link_detail")
@@ -2228,11 +1356,7 @@ class LinkJobResult(_message.Message):
     LINK_DETAIL_FIELD_NUMBER: _ClassVar[int]
     link_job_id: str
     link_detail: LinkDetail
-    def __init__(
-        self,
-        link_job_id: _Optional[str] = ...,
-        link_detail: _Optional[_Union[LinkDetail, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, link_job_id: _Optional[str] = ..., link_detail: _Optional[_Union[LinkDetail, _Mapping]] = ...) -> None: ...
 
 class ProfileJobResult(_message.Message):
     __slots__ = ("profile_job_id", "profile")
@@ -2240,11 +1364,7 @@ class ProfileJobResult(_message.Message):
     PROFILE_FIELD_NUMBER: _ClassVar[int]
     profile_job_id: str
     profile: ProfileDetail
-    def __init__(
-        self,
-        profile_job_id: _Optional[str] = ...,
-        profile: _Optional[_Union[ProfileDetail, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, profile_job_id: _Optional[str] = ..., profile: _Optional[_Union[ProfileDetail, _Mapping]] = ...) -> None: ...
 
 class InferenceJobResult(_message.Message):
     __slots__ = ("inference_job_id", "output_dataset_id", "detail")
@@ -2254,21 +1374,10 @@ class InferenceJobResult(_message.Message):
     inference_job_id: str
     output_dataset_id: str
     detail: ProfileDetail
-    def __init__(
-        self,
-        inference_job_id: _Optional[str] = ...,
-        output_dataset_id: _Optional[str] = ...,
-        detail: _Optional[_Union[ProfileDetail, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, inference_job_id: _Optional[str] = ..., output_dataset_id: _Optional[str] = ..., detail: _Optional[_Union[ProfileDetail, _Mapping]] = ...) -> None: ...
 
 class JobResult(_message.Message):
-    __slots__ = (
-        "profile_job_result",
-        "inference_job_result",
-        "compile_job_result",
-        "quantize_job_result",
-        "link_job_result",
-    )
+    __slots__ = ("profile_job_result", "inference_job_result", "compile_job_result", "quantize_job_result", "link_job_result")
     PROFILE_JOB_RESULT_FIELD_NUMBER: _ClassVar[int]
     INFERENCE_JOB_RESULT_FIELD_NUMBER: _ClassVar[int]
     COMPILE_JOB_RESULT_FIELD_NUMBER: _ClassVar[int]
@@ -2279,11 +1388,4 @@ class JobResult(_message.Message):
     compile_job_result: CompileJobResult
     quantize_job_result: QuantizeJobResult
     link_job_result: LinkJobResult
-    def __init__(
-        self,
-        profile_job_result: _Optional[_Union[ProfileJobResult, _Mapping]] = ...,
-        inference_job_result: _Optional[_Union[InferenceJobResult, _Mapping]] = ...,
-        compile_job_result: _Optional[_Union[CompileJobResult, _Mapping]] = ...,
-        quantize_job_result: _Optional[_Union[QuantizeJobResult, _Mapping]] = ...,
-        link_job_result: _Optional[_Union[LinkJobResult, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, profile_job_result: _Optional[_Union[ProfileJobResult, _Mapping]] = ..., inference_job_result: _Optional[_Union[InferenceJobResult, _Mapping]] = ..., compile_job_result: _Optional[_Union[CompileJobResult, _Mapping]] = ..., quantize_job_result: _Optional[_Union[QuantizeJobResult, _Mapping]] = ..., link_job_result: _Optional[_Union[LinkJobResult, _Mapping]] = ...) -> None: ...

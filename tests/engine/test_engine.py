@@ -1,0 +1,320 @@
+"""Jobs from CREATED to their end: states, stages, results, logs, failures, retries, cache."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from qdq.base.errors import (
+    ChildCrashError,
+    ChildMemoryError,
+    ChildTimeoutError,
+    DatasetError,
+    InternalError,
+    ModelCorruptError,
+    OptionError,
+    OutputError,
+    QdqError,
+    UnsupportedError,
+)
+from qdq.domain.records import TensorSpec, UploadState
+from qdq.domain.states import JobKind, JobState
+
+
+def test_a_compile_job(bench: Any, stages: Any) -> None:
+    calibration = bench.dataset()
+    job_id = bench.submit(
+        JobKind.COMPILE,
+        options="--truncate_64bit_io",
+        input_specs=(TensorSpec("b", (1, 2), "float32"), TensorSpec("a", (3,), "int32")),
+        dataset_id=calibration,
+    )
+    bench.engine(stages)
+    job = bench.wait(job_id)
+    assert (job.state, job.failure_reason) == (JobState.DONE, None)
+    (request,) = stages.requests
+    assert request.stage == "compile"
+    assert list(request.spec["input_specs"].items()) == [
+        ("b", [[1, 2], "float32"]),
+        ("a", [[3], "int32"]),
+    ]
+    assert request.spec["options"] == "--truncate_64bit_io"
+    assert [name for _, name in request.inputs] == ["model", "calibration"]
+    target = bench.repository.get_model(job.target_model_id)
+    assert target.upload is UploadState.READY
+    assert bench.blobs.path(target.blob).read_text().startswith("compile model.onnx")
+    assert target.inspection.inputs == (TensorSpec("x", (1, -1), "float32"),)
+    assert job.result["target_runtime"] == "onnx"
+    assert job.result["tool_versions"]["onnxruntime"]
+    assert job.started is not None
+    assert job.completed >= job.started
+
+
+def test_a_quantize_job_keeps_its_report(bench: Any, stages: Any) -> None:
+    job_id = bench.submit(
+        JobKind.QUANTIZE, dataset_id=bench.dataset(), weights="int8", activations="int16"
+    )
+    bench.engine(stages)
+    job = bench.wait(job_id)
+    assert job.state is JobState.DONE
+    assert stages.requests[0].spec == {"weights": "int8", "activations": "int16", "options": ""}
+    assert job.result["metrics"] == [{"name": "y", "psnr_db": 41.0}]
+    assert bench.blobs.path(job.result["report"]).read_text().startswith("quantize report.json")
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "profiling", "names"),
+    [
+        (JobKind.INFERENCE, True, True, ["run", "profile"]),
+        (JobKind.INFERENCE, True, False, ["run"]),
+        (JobKind.INFERENCE, False, True, ["profile"]),
+        (JobKind.PROFILE, False, False, ["profile"]),
+    ],
+)
+def test_jobs_on_the_host(
+    bench: Any, stages: Any, *, kind: JobKind, data: bool, profiling: bool, names: list[str]
+) -> None:
+    job_id = bench.submit(kind, dataset_id=bench.dataset() if data else None, profiling=profiling)
+    bench.engine(stages)
+    job = bench.wait(job_id)
+    assert job.state is JobState.DONE
+    assert stages.names == names
+    assert ("profile" in job.result) == ("profile" in names)
+    if "run" in names:
+        output = bench.repository.get_dataset(job.output_dataset_id)
+        assert output.producer_id == job_id
+        assert output.upload is UploadState.READY
+        assert output.inspection.samples == 3
+        assert bench.blobs.exists(output.blob)
+    else:
+        assert job.output_dataset_id is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "states"),
+    [
+        (JobKind.COMPILE, {}, {JobState.OPTIMIZING_MODEL}),
+        (JobKind.INFERENCE, {"profiling": True}, {JobState.MEASURING_PERFORMANCE}),
+        (JobKind.PROFILE, {}, {JobState.MEASURING_PERFORMANCE}),
+    ],
+)
+def test_the_state_while_it_works(
+    bench: Any, stages: Any, *, kind: JobKind, fields: dict[str, Any], states: set[JobState]
+) -> None:
+    seen = set()
+    job_id = bench.submit(kind, **fields)
+    stages.act = lambda request, cancelled: seen.add(bench.job(job_id).state)
+    bench.engine(stages)
+    bench.wait(job_id)
+    assert seen == states
+
+
+def test_inference_without_profiling_runs(bench: Any, stages: Any) -> None:
+    seen = set()
+    job_id = bench.submit(JobKind.INFERENCE, dataset_id=bench.dataset())
+    stages.act = lambda request, cancelled: seen.add(bench.job(job_id).state)
+    bench.engine(stages)
+    bench.wait(job_id)
+    assert seen == {JobState.RUNNING_INFERENCE}
+
+
+def test_notices_are_told_once(bench: Any, stages: Any) -> None:
+    job_id = bench.submit(JobKind.COMPILE)
+    failures = iter([ChildCrashError("It was ended by the signal SIGTERM")])
+    stages.act = lambda request, cancelled: _raise(next(failures, None))
+    bench.engine(stages)
+    job = bench.wait(job_id)
+    assert job.state is JobState.DONE
+    assert [notice.message for notice in job.notices] == [
+        "a notice of compile",
+        "no --target_runtime given: produced ONNX",
+    ]
+
+
+def test_the_log_grows_and_is_kept(bench: Any, stages: Any) -> None:
+    go, begun = threading.Event(), threading.Event()
+
+    def hold(request: Any, cancelled: Any) -> None:
+        begun.set()
+        go.wait(10)
+
+    stages.act = hold
+    job_id = bench.submit(JobKind.COMPILE)
+    bench.engine(stages)
+    assert begun.wait(10)
+    job = bench.job(job_id)
+    live = bench.folder / "scratch" / f"{job_id}-{job.attempt}" / "log.txt"
+    assert "working hard" in live.read_text()
+    assert 5 not in job.artifacts
+    go.set()
+    job = bench.wait(job_id)
+    text = bench.log(job)
+    assert "working hard" in text
+    assert "stage compile: ended after" in text
+    bench.made[0].drain(5)
+    scratch = bench.folder / "scratch"
+    assert [path.name for path in scratch.rglob("*")] == ["logs"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OptionError("An option is wrong"),
+        DatasetError("Too few samples"),
+        ModelCorruptError("No model"),
+        UnsupportedError("Not here"),
+        ChildTimeoutError("It took too long"),
+        ChildMemoryError("The work needed 5 MiB of memory, more than its limit"),
+        ChildCrashError("The child process was ended by the signal SIGSEGV"),
+        OutputError("The work wrote 5 MiB, more than its limit of 1 MiB, and was ended"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_the_model_is_guilty_of_fails_at_once(
+    bench: Any, stages: Any, error: QdqError
+) -> None:
+    stages.act = lambda request, cancelled: _raise(error)
+    job_id = bench.submit(JobKind.COMPILE)
+    bench.engine(stages)
+    job = bench.wait(job_id)
+    assert job.state is JobState.FAILED
+    assert job.failure_reason == str(error)
+    assert job.failure_type == int(error.failure_type)
+    assert len(stages.requests) == 1
+    assert str(error) in bench.log(job)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ChildCrashError("The child process was ended by the signal SIGTERM"),
+        ChildMemoryError("It ran out of memory (it was ended by the signal SIGKILL)"),
+        OutputError("No space left on device"),
+        InternalError("A bug"),
+        RuntimeError("not ours"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("failures", [2, 3])
+def test_failures_of_the_machine_are_retried_twice(
+    bench: Any, stages: Any, *, error: Exception, failures: int
+) -> None:
+    left = [error] * failures
+    stages.act = lambda request, cancelled: _raise(left.pop() if left else None)
+    job_id = bench.submit(JobKind.COMPILE)
+    bench.engine(stages)
+    job = bench.wait(job_id)
+    assert len(stages.requests) == 3
+    assert job.state is (JobState.DONE if failures == 2 else JobState.FAILED)
+    assert bench.log(job).count("attempt") == 3
+    if failures == 3:
+        assert job.failure_type == (
+            int(error.failure_type) if isinstance(error, QdqError) else 1001
+        )
+        assert "not ours" not in job.failure_reason
+
+
+def test_link_and_phones_are_refused(bench: Any, stages: Any) -> None:
+    link = bench.submit(JobKind.LINK)
+    phone = bench.submit(JobKind.PROFILE)
+    bench.engine(stages, hosts=("another",))
+    assert "cannot link" in bench.wait(link).failure_reason
+    job = bench.wait(phone)
+    assert job.failure_type == 3
+    assert "No host serves the device" in job.failure_reason
+    assert stages.requests == []
+
+
+def test_a_model_without_bytes(bench: Any, stages: Any) -> None:
+    first = bench.submit(JobKind.QUANTIZE, dataset_id=bench.empty_dataset())
+    second = bench.submit(JobKind.COMPILE, model=bench.job(first).target_model_id)
+    bench.engine(stages)
+    assert "has no content" in bench.wait(first).failure_reason
+    assert "has no content" in bench.wait(second).failure_reason
+
+
+def test_equal_work_is_answered_from_the_cache(bench: Any, stages: Any) -> None:
+    model, data = bench.model(), bench.dataset()
+    bench.engine(stages)
+    jobs = []
+    for options in ("", "", "--range_scheme min_max"):
+        job_id = bench.submit(JobKind.QUANTIZE, model=model, dataset_id=data, options=options)
+        jobs.append(bench.wait(job_id))
+    assert stages.names == ["quantize", "quantize"]
+    assert [("answered from the cache" in bench.log(job)) for job in jobs] == [False, True, False]
+    blobs = [bench.repository.get_model(job.target_model_id).blob for job in jobs]
+    assert blobs[0] == blobs[1] != blobs[2]
+    assert jobs[0].result == jobs[1].result
+
+
+def test_a_new_job_measures_anew_but_runs_once(bench: Any, stages: Any) -> None:
+    model, data = bench.model(), bench.dataset()
+    bench.engine(stages)
+    for _ in range(2):
+        bench.wait(bench.submit(JobKind.INFERENCE, model=model, dataset_id=data, profiling=True))
+    assert stages.names == ["run", "profile", "profile"]
+
+
+def test_a_cached_stage_whose_bytes_are_gone_runs_again(bench: Any, stages: Any) -> None:
+    model = bench.model()
+    bench.engine(stages)
+    job = bench.wait(bench.submit(JobKind.COMPILE, model=model))
+    bench.blobs.delete(bench.repository.get_model(job.target_model_id).blob)
+    again = bench.wait(bench.submit(JobKind.COMPILE, model=model))
+    assert stages.names == ["compile", "compile"]
+    assert bench.blobs.exists(bench.repository.get_model(again.target_model_id).blob)
+
+
+def test_finished_stages_survive_a_failed_attempt(bench: Any, stages: Any) -> None:
+    left = [ChildCrashError("It was ended by the signal SIGTERM")]
+    stages.act = lambda request, cancelled: (
+        _raise(left.pop()) if request.stage == "profile" and left else None
+    )
+    job_id = bench.submit(JobKind.INFERENCE, dataset_id=bench.dataset(), profiling=True)
+    bench.engine(stages)
+    assert bench.wait(job_id).state is JobState.DONE
+    assert stages.names == ["run", "profile", "profile"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"output": "../../etc/passwd"},
+        {"output": 5},
+        {"output": "model.onnx"},
+        {"output": "model.onnx", "input_spec": [{"name": 1}], "output_spec": []},
+        {"output": "model.onnx", "input_spec": [], "output_spec": "many"},
+    ],
+)
+def test_answers_that_make_no_sense(bench: Any, stages: Any, answer: dict[str, Any]) -> None:
+    stages.answers = {"compile": answer}
+    job_id = bench.submit(JobKind.COMPILE)
+    bench.engine(stages)
+    job = bench.wait(job_id)
+    assert job.state is JobState.FAILED
+    assert job.failure_type == 2001
+
+
+def test_workers_work_side_by_side(bench: Any, stages: Any) -> None:
+    together = threading.Barrier(3, timeout=10)
+    stages.act = lambda request, cancelled: together.wait()
+    jobs = [bench.submit(JobKind.COMPILE, model=bench.model(str(n))) for n in range(3)]
+    bench.engine(stages, workers=3)
+    assert {bench.wait(job).state for job in jobs} == {JobState.DONE}
+
+
+def test_wake_is_quicker_than_the_poll(bench: Any, stages: Any) -> None:
+    engine = bench.engine(stages, poll=timedelta(seconds=30))
+    time.sleep(0.2)
+    job_id = bench.submit(JobKind.COMPILE)
+    engine.wake()
+    assert bench.wait(job_id, seconds=5).state is JobState.DONE
+
+
+def _raise(error: Exception | None) -> None:
+    if error is not None:
+        raise error

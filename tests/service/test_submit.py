@@ -1,0 +1,254 @@
+"""What is refused at submission, and what a good order becomes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from qdq.base.errors import (
+    DatasetError,
+    OptionError,
+    PrecisionError,
+    QdqError,
+    SpecError,
+    UnsupportedError,
+)
+from qdq.domain.records import Device, ModelType, Severity, TensorSpec, UploadState
+from qdq.domain.states import JobKind, JobState
+from qdq.service.errors import NotFoundError, RequestError
+from qdq.service.submit import CompileOrder, InferenceOrder, LinkOrder, QuantizeOrder
+from service.workbench_fakes import IMAGE, ONNX_ANSWER
+
+HOST = Device("host")
+PHONE = Device("Samsung Galaxy S24 (Family)")
+
+
+def _compile(room, **fields):
+    fields = {"devices": [PHONE], **fields}
+    if "model_id" not in fields:
+        fields["model_id"] = room.add_model().id
+    return room.workbench.submit.compile(CompileOrder(**fields))
+
+
+def _quantize(room, **fields):
+    given = {"weights": "int8", "activations": "int8", **fields}
+    given.setdefault("model_id", room.add_model().id)
+    if "calibration_id" not in given:
+        given["calibration_id"] = room.add_dataset().id
+    return room.workbench.submit.quantize(QuantizeOrder(**given))
+
+
+def _inference(room, **fields):
+    fields = {"device": HOST, "profiling": True, **fields}
+    if "model_id" not in fields:
+        fields["model_id"] = room.add_model().id
+    return room.workbench.submit.inference(InferenceOrder(**fields))
+
+
+def test_a_compile_job_is_seeded_with_its_target(room):
+    job = _compile(room, options=" --target_runtime onnx ", name="mine")
+    assert (job.kind, job.state, job.name) == (JobKind.COMPILE, JobState.CREATED, "mine")
+    assert job.options == "--target_runtime onnx"
+    assert job.notices == ()
+    assert [device.name for device in job.devices] == [PHONE.name]
+    assert "soc-model:57" in job.devices[0].attributes
+    target = room.repository.models[job.target_model_id]
+    assert (target.type, target.producer_id) == (ModelType.ONNX, job.id)
+    assert target.upload is UploadState.CREATED
+    assert room.engine.wakes == 1
+
+
+def test_the_default_target_is_told(room):
+    notice = _compile(room).notices[0]
+    assert notice.severity is Severity.INFO
+    assert "No --target_runtime" in notice.message
+
+
+@pytest.mark.parametrize("runtime", ["tflite", "qnn_dlc", "qnn_context_binary"])
+def test_targets_that_are_missing_are_refused_by_name(room, runtime):
+    with pytest.raises(OptionError, match=runtime):
+        _compile(room, options=f"--target_runtime {runtime}")
+    assert not room.repository.jobs
+
+
+@pytest.mark.parametrize(
+    ("device", "error"),
+    [
+        (Device("Nokia 3310"), RequestError),
+        (Device(""), RequestError),
+        (Device(PHONE.name, os="[20,)"), RequestError),
+        (Device(PHONE.name, attributes=("os:ios",)), RequestError),
+    ],
+)
+def test_devices_must_exist(room, device, error):
+    with pytest.raises(error):
+        _compile(room, devices=[device])
+    with pytest.raises(RequestError):
+        _compile(room, devices=[])
+
+
+SPEC = TensorSpec("image", (1, 3, 8, 8), "float32")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        dataclasses.replace(SPEC, name="picture"),
+        dataclasses.replace(SPEC, shape=(1, 3, 9, 8)),
+        dataclasses.replace(SPEC, shape=(1, 3, 8)),
+        dataclasses.replace(SPEC, shape=()),
+        dataclasses.replace(SPEC, shape=(0, 3, 8, 8)),
+        dataclasses.replace(SPEC, dtype="int8"),
+        dataclasses.replace(SPEC, dtype="float64"),
+    ],
+)
+def test_specs_must_fit_the_model(room, spec):
+    with pytest.raises(SpecError):
+        _compile(room, input_specs=[spec])
+    assert _compile(room, input_specs=[SPEC]).input_specs == (SPEC,)
+    with pytest.raises(SpecError, match="twice"):
+        _compile(room, input_specs=[SPEC, SPEC])
+
+
+def test_open_dimensions_take_any_size(room):
+    row = {**IMAGE, "shape": ["batch", 3, None, 8]}
+    room.stages.answers["inspect_model"] = {**ONNX_ANSWER, "inputs": [row]}
+    assert _compile(room, input_specs=[SPEC])
+
+
+def test_torchscript_needs_specs(room):
+    room.stages.answers["inspect_model"] = {"format": "torchscript"}
+    model = room.add_model(ModelType.TORCHSCRIPT)
+    with pytest.raises(SpecError, match="TorchScript"):
+        _compile(room, model_id=model.id)
+    assert _compile(room, model_id=model.id, input_specs=[SPEC])
+
+
+@pytest.mark.parametrize("kind", [ModelType.TFLITE, ModelType.QNN_CONTEXT_BINARY])
+def test_compile_refuses_types_by_name(room, kind):
+    with pytest.raises(UnsupportedError, match=kind.name):
+        _compile(room, model_id=room.add_model(kind).id)
+
+
+def test_calibration_and_full_type_go_together(room):
+    data = room.add_dataset()
+    with pytest.raises(OptionError, match="needs calibration"):
+        _compile(room, options="--quantize_full_type int8")
+    with pytest.raises(OptionError, match="nothing uses it"):
+        _compile(room, calibration_id=data.id)
+    job = _compile(room, calibration_id=data.id, options="--quantize_full_type int8")
+    assert job.dataset_id == data.id
+
+
+def test_a_quantize_job(room):
+    job = _quantize(room, activations="int16", options="--range_scheme min_max")
+    assert (job.weights, job.activations) == ("int8", "int16")
+    assert room.repository.models[job.target_model_id].type is ModelType.ONNX
+    assert job.name == "net"
+
+
+@pytest.mark.parametrize("pair", [("int4", "int16"), ("int8", "int4"), ("uint16", "int8")])
+def test_precisions_are_checked(room, pair):
+    with pytest.raises(PrecisionError):
+        _quantize(room, weights=pair[0], activations=pair[1])
+
+
+def test_quantize_takes_onnx_and_data_only(room):
+    with pytest.raises(UnsupportedError, match="TFLITE"):
+        _quantize(room, model_id=room.add_model(ModelType.TFLITE).id)
+    with pytest.raises(DatasetError):
+        _quantize(room, calibration_id=None)
+    with pytest.raises(NotFoundError):
+        _quantize(room, calibration_id="dnothing")
+    with pytest.raises(OptionError):
+        _quantize(room, options="--target_runtime onnx")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"name": "picture"}, "has the inputs 'picture'"),
+        ({"dtype": "float64"}, "float64 in the dataset"),
+        ({"shape": [2, 3, 8, 8]}, "2x3x8x8"),
+        ({"layouts": [{"dtype": "float32", "shape": [1, 3, 8, 9]}]}, "1x3x8x9"),
+        ({"samples": 0}, "no samples"),
+    ],
+)
+def test_samples_must_fit_the_model(room, changed, message):
+    samples = changed.pop("samples", 2)
+    row = {**IMAGE, **changed}
+    room.stages.answers["inspect_dataset"] = {"samples": samples, "inputs": [row]}
+    with pytest.raises(DatasetError, match=message):
+        _quantize(room)
+    if samples:
+        with pytest.raises(DatasetError, match=message):
+            _inference(room, dataset_id=room.add_dataset().id)
+
+
+def test_inference_and_profile_jobs(room):
+    data = room.add_dataset()
+    job = _inference(room, dataset_id=data.id)
+    assert (job.kind, job.profiling, job.target_model_id) == (JobKind.INFERENCE, True, None)
+    assert job.devices == (room.workbench.devices.host,)
+    old = _inference(room, legacy_profile=True, profiling=False)
+    assert (old.kind, old.profiling) == (JobKind.PROFILE, True)
+    with pytest.raises(DatasetError, match="no inputs"):
+        _inference(room, profiling=False)
+
+
+def test_phones_run_nothing_and_the_host_is_named(room):
+    with pytest.raises(UnsupportedError, match=r"S24 \(Family\).*Host \(Test CPU\)"):
+        _inference(room, device=PHONE)
+
+
+@pytest.mark.parametrize("unit", ["npu", "gpu"])
+def test_units_that_are_missing_are_refused(room, unit):
+    with pytest.raises(OptionError, match=unit):
+        _inference(room, options=f"--compute_unit {unit}")
+
+
+def test_inference_needs_a_compiled_model(room):
+    room.stages.answers["inspect_model"] = {"format": "torchscript"}
+    with pytest.raises(UnsupportedError, match="Compile it"):
+        _inference(room, model_id=room.add_model(ModelType.TORCHSCRIPT).id)
+
+
+def test_link_is_refused_with_what_is_missing(room):
+    dlc = room.add_model(ModelType.QNN_DLC).id
+    order = LinkOrder(model_ids=[dlc], device=PHONE)
+    with pytest.raises(UnsupportedError, match="QNN tools"):
+        room.workbench.submit.link(order)
+    with pytest.raises(UnsupportedError, match="ONNX"):
+        room.workbench.submit.link(LinkOrder(model_ids=[room.add_model().id], device=PHONE))
+    with pytest.raises(RequestError):
+        room.workbench.submit.link(LinkOrder(model_ids=[], device=PHONE))
+
+
+def test_a_target_can_be_used_when_its_job_is_done(room):
+    job = _compile(room)
+    with pytest.raises(RequestError, match="not finished"):
+        _quantize(room, model_id=job.target_model_id)
+    room.repository.finish(job.id, room.blobs)
+    assert _quantize(room, model_id=job.target_model_id)
+
+
+def test_submitting_twice_makes_two_whole_jobs(room):
+    model = room.add_model()
+    first, second = (_compile(room, model_id=model.id) for _ in range(2))
+    assert first.id != second.id
+    assert first.target_model_id != second.target_model_id
+
+
+def test_names_are_for_people(room):
+    with pytest.raises(RequestError):
+        _compile(room, name="x" * 300)
+    with pytest.raises(RequestError):
+        _compile(room, name="a\nb")
+
+
+def test_every_refusal_is_a_sentence(room):
+    for options in ("--nonsense", "--output_names", "words", '--output_names "a', "--x=\x00"):
+        with pytest.raises(QdqError) as caught:
+            _compile(room, options=options)
+        assert str(caught.value).endswith((".", "?"))
