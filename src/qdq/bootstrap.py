@@ -20,10 +20,9 @@ from pathlib import Path
 from typing import IO
 
 from qdq.base.errors import OutputError
-from qdq.blobs import open_blobs
+from qdq.blobs import LocalBlobs, open_blobs
 from qdq.engine import LocalEngine
 from qdq.hosts import host_device
-from qdq.ports.blobs import Blobs
 from qdq.ports.repository import Repository
 from qdq.service import Workbench
 from qdq.service.jobs import Jobs
@@ -57,7 +56,7 @@ class OpenWorkbench:
     workbench: Workbench
     engine: LocalEngine
     repository: Repository
-    blobs: Blobs
+    blobs: LocalBlobs
     lock: IO[str]
 
     def close(self, *, drain_seconds: float = 0.0) -> None:
@@ -114,7 +113,7 @@ class Tables:
     """The rows and bytes of a data folder, without an engine."""
 
     repository: Repository
-    blobs: Blobs
+    blobs: LocalBlobs
     jobs: Jobs
     lock: IO[str] | None
 
@@ -142,7 +141,7 @@ def open_tables(data_dir: Path, *, alone: bool = False) -> Tables:
     return Tables(repository, blobs, jobs, lock)
 
 
-def _open_adapters(data_dir: Path) -> tuple[Repository, Blobs]:
+def _open_adapters(data_dir: Path) -> tuple[Repository, LocalBlobs]:
     secret = _read_secret(data_dir)
     repository = open_store(data_dir / "store")
     return repository, open_blobs(data_dir / "blobs", secret=secret)

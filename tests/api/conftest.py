@@ -29,7 +29,6 @@ LIMITS = ServiceLimits(
     model_bytes=5000,
     dataset_bytes=5000,
     hold_s=1.0,
-    first_hold_s=0.4,
     poll_s=0.01,
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qdq.api.wire import workbench_pb2 as pb
+from service.workbench_fakes import IMAGE, ONNX_ANSWER
 
 pytestmark = pytest.mark.anyio
 
@@ -104,8 +105,6 @@ async def test_models_are_listed_by_producer(wire):
 
 
 async def test_specs_leave_out_what_clients_cannot_read(wire):
-    from service.workbench_fakes import IMAGE, ONNX_ANSWER
-
     odd = {"name": "s", "dtype": "string", "shape": [1]}
     quantized = {**IMAGE, "name": "q", "dtype": "uint8", "scale": 0.5, "zero_point": 128}
     wire.room.stages.answers["inspect_model"] = {**ONNX_ANSWER, "inputs": [odd, IMAGE, quantized]}

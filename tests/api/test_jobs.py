@@ -9,6 +9,7 @@ import pytest
 
 from qdq.api.wire import workbench_pb2 as pb
 from qdq.domain.states import RUNNING_STATES, JobKind, JobState
+from service.workbench_fakes import past
 
 pytestmark = pytest.mark.anyio
 FLAG = {"supports_s3_credentials": "true"}
@@ -219,11 +220,21 @@ async def test_holding_ends_after_its_time_with_the_state_of_then(wire):
     assert 0.9 < time.monotonic() - begun < 2
 
 
-async def test_inference_jobs_are_held_a_little_at_the_first_look(wire):
+async def test_a_young_inference_job_is_held_at_the_first_look_already(wire):
     job_id = await wire.infer()
+    waiting = asyncio.create_task(wire.job(job_id))
+    await asyncio.sleep(0.2)
+    assert not waiting.done()
+    wire.room.repository.finish(job_id)
+    assert (await waiting).inference_job.job_state == pb.JOB_STATE_DONE
+
+
+async def test_an_old_inference_job_is_told_at_once(wire):
+    job_id = await wire.infer()
+    wire.room.repository.change(job_id, created=past(1))
     begun = time.monotonic()
     await wire.job(job_id)
-    assert 0.3 < time.monotonic() - begun < 0.9
+    assert time.monotonic() - begun < 0.3
 
 
 async def test_many_wait_with_one_poller_which_ends(wire):

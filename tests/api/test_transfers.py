@@ -7,6 +7,7 @@ import pytest
 
 from qdq.api.wire import workbench_pb2 as pb
 from qdq.base.errors import ModelCorruptError
+from qdq.domain.states import JobState
 
 pytestmark = pytest.mark.anyio
 FLAG = {"supports_s3_credentials": "true"}
@@ -157,8 +158,6 @@ async def test_downloads_say_why_there_is_nothing(wire):
     await wire.refused(404, "GET", "datasets/dnothing/download_data/")
     job_id = await wire.compile()
     target = (await wire.job(job_id)).compile_job.target_model.model_id
-    from qdq.domain.states import JobState
-
     wire.room.repository.change(job_id, state=JobState.FAILED, failure_reason="Op Foo.")
     assert "Op Foo" in await wire.refused(404, "GET", f"models/{target}/download/", **FLAG)
 

@@ -234,7 +234,29 @@ def test_a_model_without_bytes(bench: Any, stages: Any) -> None:
     second = bench.submit(JobKind.COMPILE, model=bench.job(first).target_model_id)
     bench.engine(stages)
     assert "has no content" in bench.wait(first).failure_reason
-    assert "has no content" in bench.wait(second).failure_reason
+    assert f"as the job {first} failed" in bench.wait(second).failure_reason
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_job_waits_for_the_one_that_makes_its_model(
+    bench: Any, stages: Any, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.setattr("qdq.engine.carry._INPUT_SECONDS", 0.2)
+    left = [ChildCrashError("It was ended by the signal SIGTERM")]
+
+    def slow(request: Any, cancelled: Any) -> None:
+        if request.stage == "compile":
+            time.sleep(0.6)
+            _raise(left.pop() if left else None)
+
+    stages.act = slow
+    first = bench.submit(JobKind.COMPILE)
+    second = bench.submit(JobKind.PROFILE, model=bench.job(first).target_model_id)
+    bench.engine(stages, workers=workers)
+    job = bench.wait(second)
+    assert (job.state, job.retries) == (JobState.DONE, 0)
+    assert stages.names == ["compile", "compile", "profile"]
+    assert stages.requests[2].inputs[0][0].read_text().startswith("compile model.onnx")
 
 
 def test_equal_work_is_answered_from_the_cache(bench: Any, stages: Any) -> None:

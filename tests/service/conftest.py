@@ -13,7 +13,7 @@ from qdq.service.limits import ServiceLimits
 from service import workbench_fakes as fakes
 
 HOST = Device("Host (Test CPU)", "6.1", fakes.HOST_ATTRIBUTES)
-LIMITS = ServiceLimits(inspect_s=0.2, part_bytes=1000, hold_s=2.0, first_hold_s=1.0)
+LIMITS = ServiceLimits(inspect_s=0.2, part_bytes=1000, hold_s=2.0)
 
 
 @dataclass

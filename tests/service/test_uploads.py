@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from qdq.base.errors import ChildTimeoutError, InternalError, ModelCorruptError
@@ -89,6 +92,26 @@ def test_a_bad_model_says_why_each_time(room):
         room.workbench.submit.compile(order)
 
 
+def test_the_place_in_the_sandbox_is_not_told(room):
+    room.stages.answers["inspect_model"] = ModelCorruptError("'inputs/model' is empty")
+    with pytest.raises(RequestError, match="this model is empty"):
+        room.add_model()
+
+
+def test_a_client_that_repeats_a_slow_confirm_inspects_once(room):
+    model = room.workbench.models.create("net", ModelType.ONNX)
+    plan = room.workbench.models.plan(model.id, 5)
+    room.blobs.parts[plan.upload_id, 0] = b"model"
+    room.stages.hangs = True
+    with ThreadPoolExecutor(4) as pool:
+        found = list(
+            pool.map(lambda _: room.workbench.models.confirm(model.id, plan.upload_id, 1), range(4))
+        )
+    assert {it.upload for it in found} == {UploadState.READY}
+    assert len(room.stages.calls) == 1
+    assert not room.workbench.models._confirming._locks
+
+
 def test_content_that_is_not_what_was_declared_is_refused(room):
     room.stages.answers["inspect_model"] = {**ONNX_ANSWER, "format": "torchscript"}
     with pytest.raises(RequestError, match="uploaded as onnx, and its content is torchscript"):
@@ -151,8 +174,6 @@ def test_an_expired_dataset_is_refused(room):
 
 
 def _expired(dataset):
-    import dataclasses
-
     return dataclasses.replace(dataset, expires=past(1))
 
 
@@ -181,8 +202,6 @@ def test_download_names_have_one_suffix_and_no_surprises(room, name, filename):
 
 
 def _named(model, name):
-    import dataclasses
-
     return dataclasses.replace(model, name=name)
 
 

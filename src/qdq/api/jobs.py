@@ -42,7 +42,8 @@ async def get_job(request: Request) -> Response:
     context = context_of(request)
     workbench = context.workbench
     job_id = request.path_params["id"]
-    seconds = workbench.waiters.hold_seconds(await run(workbench.jobs.get, job_id))
+    job, now = await run(lambda: (workbench.jobs.get(job_id), workbench.repository.now()))
+    seconds = workbench.waiters.hold_seconds(job, now=now)
     if seconds > 0:
         await workbench.waiters.until_final(job_id, seconds=seconds)
     view = await run(workbench.jobs.view, job_id)

@@ -124,12 +124,13 @@ class LocalBlobs:
     def _publish(self, file: Path, sha256: str) -> None:
         """Rename a hashed file to its blob: synced, read-only, its folder synced."""
         target = self.path(sha256)
+        shard = target.parent
         if _touch(target):
+            sync(shard)  # whoever brought it may not have come so far
             file.unlink()
             return
         file.chmod(0o400)
         sync(file)
-        shard = target.parent
         if not shard.is_dir():
             shard.mkdir(mode=0o700, exist_ok=True)
             sync(self._data)

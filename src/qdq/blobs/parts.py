@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import time
@@ -91,12 +90,12 @@ class Uploads:
         """Yield the sink of a part, which replaces an older one when the block succeeds."""
         folder, name = self._folder_of(upload_id), _part_name(part)
         await to_thread.run_sync(_make_folder, folder)
-        with as_output_errors(), temporary(folder) as path:
-            with create(path) as file:
+        with temporary(folder) as path:
+            with _create_part(path) as file:
                 sink = PartSink(file, limit)
                 yield sink
                 await sink.flush()
-            await to_thread.run_sync(os.replace, path, folder / name)
+            await to_thread.run_sync(_replace, path, folder / name)
             sink.end()
 
     def complete(self, upload_id: str, parts: int) -> tuple[str, int]:
@@ -168,6 +167,16 @@ def _part_name(part: int) -> str:
 def _make_folder(folder: Path) -> None:
     with as_output_errors():
         folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def _create_part(path: Path) -> BinaryIO:
+    with as_output_errors():
+        return create(path)
+
+
+def _replace(path: Path, target: Path) -> None:
+    with as_output_errors():
+        path.replace(target)
 
 
 def _write_done(folder: Path, text: str) -> None:

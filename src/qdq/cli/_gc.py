@@ -22,11 +22,12 @@ _DAY = 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """What was removed, or would be."""
+    """What was removed, or would be; ``uploads`` were begun and never finished."""
 
     removed: int
     removed_bytes: int
     kept: int
+    uploads: int
     dry_run: bool
 
     def to_dict(self) -> dict[str, Any]:
@@ -37,7 +38,8 @@ class Garbage:
 def collect_garbage(data: Path | None, *, days: int, dry_run: bool) -> Garbage:
     """Remove bytes that no model, live dataset or job has, when older than ``days``.
 
-    These are expired datasets, and finished stages kept for equal work.  No row is removed.
+    These are expired datasets, finished stages kept for equal work, and uploads that were never
+    finished (at least a day old, and not counted in a dry run).  No row is removed.
     Raises OutputError while a server runs: it may be about to need what nothing has yet.
     """
     oldest = time.time() - days * _DAY
@@ -53,13 +55,18 @@ def collect_garbage(data: Path | None, *, days: int, dry_run: bool) -> Garbage:
             size += facts.st_size
             if not dry_run:
                 tables.blobs.delete(blob)
-    return Garbage(removed, size, kept, dry_run)
+        uploads = 0
+        if not dry_run:
+            uploads = tables.blobs.sweep_uploads(older_than_s=max(days, 1) * _DAY)
+    return Garbage(removed, size, kept, uploads, dry_run)
 
 
 def collected(found: Garbage) -> Iterator[RenderableType]:
     """Yield what was removed."""
     verb = "would remove" if found.dry_run else "removed"
     yield f"{verb} {found.removed} files, {size_text(found.removed_bytes)}; {found.kept} are kept"
+    if found.uploads:
+        yield f"removed {found.uploads} unfinished uploads"
 
 
 def _needed(repository: Repository) -> set[str]:

@@ -45,9 +45,9 @@ def run_server(host: str, port: int, *, data_dir: Path | None, workers: int) -> 
         ) from error
     folder = data_dir or default_data_dir()
     first = not (folder / "token").exists()
-    os.umask(0o077)
     with contextlib.closing(_listen(host, port)) as listener:
         port = listener.getsockname()[1]
+        os.umask(0o077)
         opened = open_workbench(folder, workers=workers)
         stop = _Signals()
         try:

@@ -13,7 +13,7 @@ from qdq.base.errors import OutputError
 from qdq.domain.states import JobState
 from qdq.engine.cache import FinishedStage, recall, remember, stage_key
 from qdq.engine.claim import Claim, ClaimEndedError, Stop
-from qdq.engine.expand import PlannedStage, expand
+from qdq.engine.expand import PlannedStage, expand, is_early
 from qdq.engine.failures import CANCELLED_REASON, failure_of, is_curable
 from qdq.engine.log import JobLog, attempt_folder
 from qdq.engine.results import collect
@@ -24,6 +24,8 @@ from qdq.ports.stages import StageRequest, StageRunner
 __all__ = ["Workshop", "carry_out"]
 
 _log = logging.getLogger(__name__)
+_INPUT_SECONDS = 2.0
+_LOOK_SECONDS = 0.05
 # The wire's UNKNOWN: it has no failure type for what the user ended.
 _CANCELLED_TYPE = 2
 
@@ -45,6 +47,9 @@ def carry_out(claim: Claim, shop: Workshop) -> None:
 
     Raises nothing but what the repository raises while the end is written.
     """
+    if not _inputs_are_there(claim, shop):
+        claim.release(failed=False)
+        return
     try:
         log = JobLog(shop.folder, claim.job)
     except OSError as error:
@@ -60,6 +65,19 @@ def carry_out(claim: Claim, shop: Workshop) -> None:
         shutil.rmtree(attempt_folder(shop.folder, claim.job), ignore_errors=True)
     if ended:
         log.remove()
+
+
+def _inputs_are_there(claim: Claim, shop: Workshop) -> bool:
+    """Wait a little for the jobs that make the inputs; False when they take longer.
+
+    Then the job is given back, so that a worker is free for those: they are older, and come first.
+    """
+    deadline = time.monotonic() + _INPUT_SECONDS
+    while is_early(claim.job, shop.repository):
+        if claim.is_over() or time.monotonic() > deadline:
+            return False
+        time.sleep(_LOOK_SECONDS)
+    return True
 
 
 def _work(claim: Claim, shop: Workshop, log: JobLog) -> None:

@@ -11,7 +11,7 @@ from qdq.domain.records import Dataset, Job, Model, UploadState
 from qdq.domain.states import JobKind, JobState
 from qdq.ports.repository import Repository
 
-__all__ = ["PlannedStage", "expand"]
+__all__ = ["PlannedStage", "expand", "is_early"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,21 @@ def expand(job: Job, repository: Repository, *, hosts: Collection[str]) -> tuple
         return (_quantize(job, (*inputs, *_data("calibration", job, repository))),)
     _check_host(job, hosts)
     return _on_device(job, (*inputs, *_data("dataset", job, repository)))
+
+
+def is_early(job: Job, repository: Repository) -> bool:
+    """Tell whether the job that makes a model or dataset of ``job`` has not ended yet.
+
+    Clients submit work on the target of a compile job that still runs.
+    """
+    models = [repository.get_model(model_id) for model_id in job.model_ids]
+    dataset = repository.get_dataset(job.dataset_id) if job.dataset_id else None
+    for asset in (*models, dataset):
+        if asset is not None and asset.blob is None and asset.producer_id is not None:
+            producer = repository.get_job(asset.producer_id)
+            if producer is not None and not producer.state.is_final:
+                return True
+    return False
 
 
 def _compile(job: Job, inputs: tuple[tuple[str, str], ...]) -> PlannedStage:
@@ -97,7 +112,8 @@ def _model_blob(job: Job, repository: Repository) -> str:
     model = repository.get_model(model_id)
     if model is None or model.blob is None or model.upload is UploadState.BAD:
         raise ModelInvalidError(
-            f"The model {model_id} {_what_is_wrong(model)}", remedy="Submit with another model"
+            f"The model {model_id} {_what_is_wrong(model, repository)}",
+            remedy="Submit with another model",
         )
     return model.blob
 
@@ -108,16 +124,19 @@ def _data(name: str, job: Job, repository: Repository) -> tuple[tuple[str, str],
     dataset = repository.get_dataset(job.dataset_id)
     if dataset is None or dataset.blob is None or dataset.upload is UploadState.BAD:
         raise DatasetError(
-            f"The dataset {job.dataset_id} {_what_is_wrong(dataset)}",
+            f"The dataset {job.dataset_id} {_what_is_wrong(dataset, repository)}",
             remedy="Submit with another dataset",
         )
     return ((name, dataset.blob),)
 
 
-def _what_is_wrong(asset: Model | Dataset | None) -> str:
+def _what_is_wrong(asset: Model | Dataset | None, repository: Repository) -> str:
     if asset is None:
         return "does not exist"
     inspection = asset.inspection
     if inspection is not None and inspection.problem:
         return f"cannot be used: {inspection.problem}"
-    return "has no content: its upload or the job that makes it has not succeeded"
+    producer = repository.get_job(asset.producer_id) if asset.producer_id else None
+    if producer is not None and producer.failure_reason:
+        return f"was not made, as the job {producer.id} failed: {producer.failure_reason}"
+    return "has no content: its upload was not completed"

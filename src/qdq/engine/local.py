@@ -64,7 +64,10 @@ class LocalEngine:
         self._alone = alone
         name = name or f"{socket.gethostname()}-{os.getpid()}"
         self._threads = [
-            threading.Thread(target=self._serve, args=(f"{name}-{n}",), name=f"worker-{n}")
+            # Daemons: a worker that hangs must not keep the process, whose end ends its child.
+            threading.Thread(
+                target=self._serve, args=(f"{name}-{n}",), name=f"worker-{n}", daemon=True
+            )
             for n in range(workers)
         ]
         self._housekeeper = threading.Thread(target=self._sweep, name="sweep", daemon=True)
@@ -101,7 +104,7 @@ class LocalEngine:
 
     def _join(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
-        for thread in self._threads:
+        for thread in (*self._threads, self._housekeeper):
             if thread.ident is not None:
                 thread.join(max(0.0, deadline - time.monotonic()))
 

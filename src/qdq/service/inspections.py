@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import time
@@ -119,7 +120,9 @@ class Inspector:
             if time.monotonic() > end:
                 return _not_inspected(self._seconds)
             return Inspection(
-                format="unknown", problem=str(error), failure_type=int(error.failure_type)
+                format="unknown",
+                problem=_without_place(str(error), name),
+                failure_type=int(error.failure_type),
             )
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -130,6 +133,11 @@ def _not_inspected(seconds: float) -> Inspection:
     return Inspection(
         format="unknown", details={"not_inspected": f"It took longer than {seconds:g} s"}
     )
+
+
+def _without_place(sentence: str, name: str) -> str:
+    """Return the sentence without the path at which only the stage sees the upload."""
+    return re.sub(rf"'?inputs/{name}'?", f"this {name}", sentence)
 
 
 def _number(value: object) -> float | None:

@@ -12,8 +12,8 @@ class ServiceLimits:
     """Sizes in bytes, times in seconds.
 
     A client gives up on an answer after 28 s: ``inspect_s`` and ``hold_s`` stay below that.
-    ``first_hold_s`` is for the first look at a profiling or inference job, which clients take only
-    when they wait (they read other jobs once on submitting).
+    An inference or profile job younger than ``young_s`` is first looked at by who waits for it:
+    clients read the other kinds once on submitting, and these not.
     """
 
     model_bytes: int = 32 << 30
@@ -29,6 +29,6 @@ class ServiceLimits:
     download_url_s: int = 3600
     inspect_s: float = 20.0
     hold_s: float = 20.0
-    first_hold_s: float = 5.0
+    young_s: float = 10.0
     poll_s: float = 0.05
     dataset_days: int = 30

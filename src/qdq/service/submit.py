@@ -7,7 +7,8 @@ A client that lost our answer submits again: then there are two jobs, and each i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 from qdq.base import options as grammar
 from qdq.base.errors import DatasetError, OptionError, SpecError, UnsupportedError
@@ -97,6 +98,9 @@ class LinkOrder:
     options: str = ""
 
 
+_Order: TypeAlias = CompileOrder | QuantizeOrder | InferenceOrder
+
+
 class Submissions:
     """Adds jobs.  Raises the leaf of QdqError that says what is wrong with an order."""
 
@@ -130,17 +134,16 @@ class Submissions:
         _check_input_specs(order.input_specs, model, found, most=self._limits.input_specs)
         self._check_calibration(order.calibration_id, options, found, specs=order.input_specs)
         given = "target_runtime" in options.given
-        return self._add(
+        job = self._new(
             JobKind.COMPILE,
             model,
-            name=order.name,
-            options=order.options.strip(),
-            target=_TARGET_TYPES[runtime],
+            order,
             dataset_id=order.calibration_id,
             devices=devices,
             input_specs=tuple(order.input_specs),
             notices=() if given else (Notice(Severity.INFO, _DEFAULT_TARGET),),
         )
+        return self._add(job, _TARGET_TYPES[runtime])
 
     def quantize(self, order: QuantizeOrder) -> Job:
         """Add a quantize job and its target model."""
@@ -153,16 +156,15 @@ class Submissions:
             raise DatasetError("The quantize job has no calibration data", remedy="Give a dataset")
         data = ready(self._repository, self._datasets.get(order.calibration_id))
         check_samples(data, found)
-        return self._add(
+        job = self._new(
             JobKind.QUANTIZE,
             model,
-            name=order.name,
-            options=order.options.strip(),
-            target=ModelType.ONNX,
+            order,
             dataset_id=order.calibration_id,
             weights=order.weights,
             activations=order.activations,
         )
+        return self._add(job, ModelType.ONNX)
 
     def inference(self, order: InferenceOrder) -> Job:
         """Add an inference job, which profiles too when asked, or an older client's profile job."""
@@ -183,15 +185,8 @@ class Submissions:
                 "The inference job has no inputs and does not profile",
                 remedy="Give inputs, or profile on random data",
             )
-        return self._add(
-            kind,
-            model,
-            name=order.name,
-            options=order.options.strip(),
-            dataset_id=order.dataset_id,
-            devices=(device,),
-            profiling=profiling,
-        )
+        fields = {"dataset_id": order.dataset_id, "devices": (device,), "profiling": profiling}
+        return self._add(self._new(kind, model, order, **fields))
 
     def link(self, order: LinkOrder) -> Job:
         """Refuse: what is missing is said after what is wrong with the order."""
@@ -244,53 +239,34 @@ class Submissions:
         data = ready(self._repository, self._datasets.get(dataset_id))
         check_samples(data, Inspection(model.format, inputs=_with_specs(model, specs)))
 
-    def _add(
-        self,
-        kind: JobKind,
-        model: Model,
-        *,
-        name: str,
-        options: str,
-        target: ModelType | None = None,
-        dataset_id: str | None = None,
-        devices: tuple[Device, ...] = (),
-        input_specs: tuple[TensorSpec, ...] = (),
-        weights: str | None = None,
-        activations: str | None = None,
-        profiling: bool = False,
-        notices: tuple[Notice, ...] = (),
-    ) -> Job:
+    def _new(self, kind: JobKind, model: Model, order: _Order, **fields: Any) -> Job:
+        """Return a job of ``kind`` on ``model``; ``fields`` are those that only its kind has."""
         now = self._repository.now()
-        name = check_name(name, most=self._limits.name_chars, default=model.name)
-        job_id = new_id(IdKind.JOB)
+        return Job(
+            id=new_id(IdKind.JOB),
+            kind=kind,
+            name=check_name(order.name, most=self._limits.name_chars, default=model.name),
+            state=JobState.CREATED,
+            options=order.options.strip(),
+            created=now,
+            updated=now,
+            model_ids=(model.id,),
+            **fields,
+        )
+
+    def _add(self, job: Job, target: ModelType | None = None) -> Job:
+        """Add a job, and with it the model of type ``target`` that it will fill."""
         seeded = None
         if target is not None:
             seeded = Model(
                 id=new_id(IdKind.MODEL),
-                name=name,
+                name=job.name,
                 type=target,
-                created=now,
+                created=job.created,
                 upload=UploadState.CREATED,
-                producer_id=job_id,
+                producer_id=job.id,
             )
-        job = Job(
-            id=job_id,
-            kind=kind,
-            name=name,
-            state=JobState.CREATED,
-            options=options,
-            created=now,
-            updated=now,
-            model_ids=(model.id,),
-            dataset_id=dataset_id,
-            devices=devices,
-            input_specs=input_specs,
-            weights=weights,
-            activations=activations,
-            profiling=profiling,
-            target_model_id=seeded.id if seeded else None,
-            notices=notices,
-        )
+            job = replace(job, target_model_id=seeded.id)
         self._repository.add_job(job, seeded)
         self._engine.wake()
         return job

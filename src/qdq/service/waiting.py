@@ -36,10 +36,11 @@ class JobWaiters:
         self._waiters: dict[str, set[asyncio.Event]] = {}
         self._poller: asyncio.Task[None] | None = None
 
-    def hold_seconds(self, job: Job) -> float:
+    def hold_seconds(self, job: Job, *, now: datetime) -> float:
         """Return how long this look at a job may be held, and remember the look.
 
-        Clients look once right after submitting, and then only when they wait.
+        Clients look once right after submitting, and then only when they wait; at inference jobs
+        not even that once.
         """
         if job.state.is_final:
             self._seen.pop(job.id, None)
@@ -49,9 +50,9 @@ class JobWaiters:
         self._seen.move_to_end(job.id)
         while len(self._seen) > _MOST_SEEN:
             self._seen.popitem(last=False)
-        if known:
-            return self._limits.hold_s
-        return self._limits.first_hold_s if job.kind in _WAITED_FIRST else 0.0
+        young = now - job.created < timedelta(seconds=self._limits.young_s)
+        waited_for = known or (young and job.kind in _WAITED_FIRST)
+        return self._limits.hold_s if waited_for else 0.0
 
     async def until_final(self, job_id: str, *, seconds: float) -> None:
         """Return when the job has ended or is gone, or after ``seconds``, whichever is first."""

@@ -25,9 +25,8 @@ class Workbench:
     """Use cases by theme.  Everything but ``waiters`` and ``blobs`` streams is synchronous.
 
     Calls may come from any thread; they take as long as a transaction, but ``confirm`` of models
-    and datasets, which reads the upload.  ``host`` is
-    this machine as a device.  ``scratch`` holds what may be lost at a restart, and
-    the folders of running attempts, ``<job>-<attempt>/log.txt`` among them.
+    and datasets, which reads the upload.  ``host`` is this machine as a device.  ``scratch`` holds
+    what may be lost at a restart, and ``<job>-<attempt>/log.txt`` of the running attempts.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ from qdq.store import codec
 from qdq.store.assets import insert_dataset, stored_bytes
 from qdq.store.clock import Clock
 from qdq.store.database import Database
-from qdq.store.jobs import CANCELLED, failed
+from qdq.store.jobs import CANCELLED, CANCELLED_TYPE, failed
 from qdq.store.schema import jobs, models
 
 __all__ = ["ClaimRows"]
@@ -153,13 +153,15 @@ class ClaimRows:
             for row in rows:
                 values = self._given_back(row, retry=True)
                 if row["retries"] >= most_retries and not row["cancel_requested"]:
-                    values = failed(_lost(row["attempt"]), FailureType.RUNTIME_CRASH, self._clock)
+                    values = failed(
+                        _lost(row["attempt"]), int(FailureType.RUNTIME_CRASH), self._clock
+                    )
                 self._write(connection, row["id"], row["attempt"], values)
         return len(rows)
 
     def _given_back(self, row: RowMapping, *, retry: bool) -> dict[str, Any]:
         if row["cancel_requested"]:
-            return failed(CANCELLED, None, self._clock)
+            return failed(CANCELLED, CANCELLED_TYPE, self._clock)
         return {
             "state": int(JobState.CREATED),
             "retries": row["retries"] + int(retry),

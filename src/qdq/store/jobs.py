@@ -20,9 +20,11 @@ from qdq.store.clock import Clock
 from qdq.store.database import Database
 from qdq.store.schema import jobs
 
-__all__ = ["CANCELLED", "JobRows", "failed"]
+__all__ = ["CANCELLED", "CANCELLED_TYPE", "JobRows", "failed"]
 
 CANCELLED = "The job was cancelled."
+# The wire's UNKNOWN: it has no failure type for this.
+CANCELLED_TYPE = 2
 
 
 class JobRows:
@@ -77,7 +79,7 @@ class JobRows:
                 return False
             values: dict[str, Any] = {"cancel_requested": True}
             if row.lease_until is None:
-                values |= failed(CANCELLED, None, self._clock)
+                values |= failed(CANCELLED, CANCELLED_TYPE, self._clock)
             self._update(connection, job_id, values)
         return True
 
@@ -95,7 +97,7 @@ class JobRows:
         connection.execute(statement.values(**values, updated=self._clock.now()))
 
 
-def failed(reason: str, failure_type: int | None, clock: Clock) -> dict[str, Any]:
+def failed(reason: str, failure_type: int, clock: Clock) -> dict[str, Any]:
     """Return the columns of a job that ends in FAILED now; nobody holds it any more."""
     return {
         "state": int(JobState.FAILED),
