@@ -213,6 +213,20 @@ class TestReport:
         assert stages == ["prepare", "calibrate", "plan", "emit", "report"]
         assert all(stage["peak_memory_bytes"] > 0 for stage in told["stages"])
 
+    @pytest.mark.parametrize("count", [7, 24])
+    def test_the_worst_sample_is_told_by_its_place_in_the_data(self, count, parse, quantize):
+        model = parse("g (float[1,8] x) => (float y) { y = Relu (x) }")
+        random = np.random.default_rng(4)
+        samples = [{"x": random.uniform(1, 9, (1, 8)).astype(np.float32)} for _ in range(count)]
+        result = quantize(model, samples)
+        worst = result.report.outputs["y"].worst
+        x = samples[worst.index]["x"]
+        scale = result.plan.activations[0].encoding.scale[0]
+        noise = np.rint(x / scale) * scale - x
+        assert worst.sqnr_db == pytest.approx(
+            10 * np.log10((x**2).sum() / (noise**2).sum()), abs=1e-3
+        )
+
     def test_summary_names_every_output(self, cnn, quantize):
         lines = quantize(cnn, images()).report.summary_lines()
         assert any(line.startswith("y: SQNR ") for line in lines)

@@ -6,7 +6,6 @@ where pickled data is read; in this process a model's bytes are looked at, never
 
 from qdq.frontend.formats import ModelFormat, detect_format
 from qdq.frontend.importer import import_model
-from qdq.frontend.interface import require_static
 from qdq.frontend.specs import InputSpec, InputSpecs, check_specs, parse_input_spec
 
 __all__ = [
@@ -17,5 +16,4 @@ __all__ = [
     "detect_format",
     "import_model",
     "parse_input_spec",
-    "require_static",
 ]

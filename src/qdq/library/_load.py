@@ -9,16 +9,9 @@ import onnx_ir as ir
 
 from qdq.base.errors import OutputError, UnsupportedError
 from qdq.base.progress import Progress
-from qdq.frontend import (
-    InputSpecs,
-    ModelFormat,
-    check_specs,
-    detect_format,
-    import_model,
-    require_static,
-)
+from qdq.frontend import InputSpecs, ModelFormat, check_specs, detect_format, import_model
 from qdq.frontend.interface import apply_specs
-from qdq.graph import load_model, model_file, model_from_proto
+from qdq.graph import check_static_inputs, load_model, model_file, model_from_proto
 from qdq.library._sources import ModelSource, path_of
 
 __all__ = ["import_source", "protect_weights", "read_model", "runnable"]
@@ -57,7 +50,7 @@ def import_source(source: ModelSource, specs: InputSpecs | None, *, progress: Pr
         model = read_model(source)
         if specs:
             apply_specs(model, check_specs(specs))
-    require_static(model)
+    check_static_inputs(model)
     return model
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import onnx_ir as ir
@@ -116,7 +116,14 @@ def measure_outputs(
             for name, left, right in pairs:
                 streams.setdefault(name, MetricsStream()).add(left, right)
             progress.advance()
-    return {name: stream.result() for name, stream in streams.items()}
+    return {name: _of_source(stream.result(), order) for name, stream in streams.items()}
+
+
+def _of_source(metrics: Metrics, order: Sequence[int]) -> Metrics:
+    """Tell the worst sample by its place in the user's data instead of that in ``order``."""
+    if metrics.worst is None:
+        return metrics
+    return replace(metrics, worst=replace(metrics.worst, index=order[metrics.worst.index]))
 
 
 def _told(metrics: Metrics) -> str:
