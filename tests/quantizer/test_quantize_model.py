@@ -202,12 +202,19 @@ class TestReport:
             "report_samples",
             "report_samples_held_out",
             "outputs",
+            "layers",
+            "layer_samples",
+            "first_divergence",
             "sites",
             "plan",
             "stages",
             "notices",
         }
         assert told["settings"]["precision"] == "w8a8"
+        layers = {layer["tensor"]: layer for layer in told["layers"]}
+        sites = {site["tensor"] for site in told["plan"]["activations"]}
+        assert sites <= set(layers)
+        assert all(layer["sqnr_db"] > 10 for layer in layers.values())
         assert told["sites"]["weights"] == len(told["plan"]["weights"]) == 4
         stages = [stage["stage"] for stage in told["stages"]]
         assert stages == ["prepare", "calibrate", "plan", "emit", "report"]

@@ -20,7 +20,7 @@ from qdq.quantizer.emit import emit_plan
 from qdq.quantizer.plan import QuantizationPlan
 from qdq.quantizer.planner import make_plan, statistics_request
 from qdq.quantizer.prepare import prepare_model
-from qdq.quantizer.report import QuantizationReport, StageCost, measure_outputs
+from qdq.quantizer.report import QuantizationReport, StageCost, measure_layers, measure_outputs
 from qdq.quantizer.rules import load_target
 from qdq.quantizer.settings import Settings, resolve_settings
 from qdq.quantizer.sites import place_sites
@@ -74,22 +74,23 @@ def quantize_model(
         quantized = model.clone()
         emit_plan(quantized, plan)
         _sign(quantized, settings)
+    judged = held_out or calibration[:_LARGEST_REPORT]
     with watch.stage("report"):
-        judged = held_out or calibration[:_LARGEST_REPORT]
         outputs = measure_outputs(model, quantized, samples, judged, progress=progress)
-    notices = _notices(plan, held_out=bool(held_out), samples=len(samples))
-    for notice in notices:
-        progress.notice(notice)
+        layers = measure_layers(model, quantized, samples, judged, progress=progress)
     report = QuantizationReport(
         settings=settings,
         plan=plan,
         outputs=outputs,
+        layers=layers,
         calibration_samples=len(calibration),
         report_samples=len(judged),
         held_out=bool(held_out),
         stages=tuple(watch.costs),
-        notices=notices,
+        notices=_notices(plan, held_out=bool(held_out), samples=len(samples)),
     )
+    for notice in report.notices:
+        progress.notice(notice)
     return Quantized(quantized, plan, report)
 
 
