@@ -191,6 +191,24 @@ def test_a_process_gives_one_document(
     assert json.loads(wrong.stdout)["error"] == "OptionError"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_output_that_cannot_be_printed_is_no_bug_of_ours(model: Path, words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "qdq", "inspect", str(model), *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+    assert done.returncode == 1
+    assert "bug" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert words or done.stderr.startswith("qdq: Cannot write to standard output: No space left")
+
+
 def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
     head = '<ir_version: 8, opset_import: ["" : 17]>'
     graph = "g (float[1,2] x) => (float[1,2] y) { y = Relu (x) }"

@@ -91,6 +91,7 @@ def test_no_command_is_wrong_usage(qdq: Callable[..., Any]) -> None:
         (("run", "m.onnx", "--inputs", "d.npz", "-o", "o.npz", "--threads", "-1"), "'--threads'"),
         (("profile", "m.onnx", "--iterations", "0"), "'--iterations'"),
         (("inspect", "m.onnx", "extra"), "extra"),
+        (("compile", "m.pt", "-o", "o.onnx", *("--input-spec", "x:1x3") * 2), "'x' has 2 specs"),
         (("doctor", "--frobnicate"), "--frobnicate"),
     ],
 )

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qdq.base.errors import DatasetError
+from qdq.base.errors import DatasetError, UnsupportedError
 from qdq.dataset import fit_samples, open_samples
 
 MODEL = [("image", "float32", (1, 3, None, 8)), ("ids", "int64", (1, 4))]
@@ -35,6 +35,18 @@ def test_fits():
 def test_does_not_fit(given, message):
     with pytest.raises(DatasetError, match=message):
         fit_samples(samples(**given), MODEL)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "message"),
+    [
+        ("float64", (1, 4), "takes 'ids' as float64, which samples cannot have"),
+        ("float32", (), "'ids' has no dimensions"),
+    ],
+)
+def test_inputs_that_no_samples_fit(dtype, shape, message):
+    with pytest.raises(UnsupportedError, match=message):
+        fit_samples(samples(), [MODEL[0], ("ids", dtype, shape)])
 
 
 def test_reads_no_data(tmp_path):

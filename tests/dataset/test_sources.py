@@ -12,7 +12,7 @@ import pytest
 
 from qdq.base.dtypes import DTYPES
 from qdq.base.errors import DatasetError
-from qdq.dataset import TensorLayout, open_samples, write_h5, write_npz
+from qdq.dataset import ChosenSamples, TensorLayout, open_samples, write_h5, write_npz
 
 
 def check_same(samples, arrays):
@@ -208,3 +208,17 @@ def test_missing_file_and_pipe(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(DatasetError, match="not a regular file"):
         open_samples(tmp_path / "pipe")
+
+
+def test_chosen_samples_are_those_of_the_source_in_the_given_order():
+    arrays = [np.full((1, 2), value, np.float32) for value in range(4)]
+    with open_samples({"x": arrays}) as source:
+        chosen = ChosenSamples(source, [2, 0])
+        assert len(chosen) == 2
+        assert chosen.names == ("x",)
+        assert chosen[0]["x"][0, 0] == 2
+        assert [sample["x"][0, 0] for sample in chosen] == [2, 0]
+        assert chosen.layout(1)["x"].shape == (1, 2)
+        with chosen:
+            pass
+        assert source[3]["x"][0, 0] == 3

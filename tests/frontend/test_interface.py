@@ -10,7 +10,8 @@ import onnx_ir as ir
 import pytest
 
 from qdq.base.errors import SpecError
-from qdq.frontend import import_model, require_static
+from qdq.frontend import import_model
+from qdq.graph import check_static_inputs
 
 TEXT = """
 <ir_version: 8, opset_import: ["" : 17]>
@@ -55,7 +56,7 @@ def test_names_and_dims(load, specs, expected):
     model = load(specs)
     assert signature(model) == expected
     assert tuple(model.graph.outputs[0].shape) == (1, 3, 8)
-    require_static(model)
+    check_static_inputs(model)
     proto = ir.to_proto(model)
     onnx.checker.check_model(proto, full_check=True)
     x = np.linspace(-1, 1, 24, dtype=np.float32).reshape(1, 3, 8)
@@ -103,10 +104,10 @@ def test_output_that_is_an_input_keeps_its_name(load):
 
 def test_dynamic_shapes_are_told_with_their_remedy(load):
     with pytest.raises(SpecError) as caught:
-        require_static(load())
+        check_static_inputs(load())
     assert "'x' float32 Nx3xH" in str(caught.value)
     assert "--input-spec x:1x3xH:float32" in str(caught.value)
 
 
 def test_static_model_needs_no_specs(load):
-    require_static(load(None, PASS_THROUGH))
+    check_static_inputs(load(None, PASS_THROUGH))

@@ -213,3 +213,10 @@ def test_subgraphs_and_custom_ops_load_for_inspection(tmp_path):
         }"""
     )
     assert len(load_model(saved(tmp_path / "m.onnx", proto)).graph) == 2
+
+
+def test_no_two_nodes_have_one_name(tmp_path, proto_of):
+    text = """g (float[2] x) => (float[2] y)
+        { [a] p = Neg(x) [a] q = Relu(p) [a_2] r = Abs(q) s = Neg(r) y = Relu(s) }"""
+    model = load_model(saved(tmp_path / "m.onnx", proto_of(text)))
+    assert [n.name or "" for n in model.graph] == ["a", "a_3", "a_2", "", ""]

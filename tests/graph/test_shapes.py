@@ -3,7 +3,7 @@ import onnx
 import pytest
 
 from qdq.base.errors import SpecError
-from qdq.graph.shapes import check_static_inputs, fix_dims, infer_shapes
+from qdq.graph.shapes import check_static_inputs, describe_input, fix_dims, infer_shapes
 
 
 def shapes(model):
@@ -132,4 +132,12 @@ def test_free_dims_are_named(build, text):
         model.graph.inputs[0].shape = None
     with pytest.raises(SpecError) as caught:
         check_static_inputs(model)
-    assert caught.value.tensor == "x"
+    told = str(caught.value)
+    assert "'x' float32" in told
+    assert ("--input-spec x:1x2:float32" if "[" in text else "--input-spec x:SHAPE:float32") in told
+
+
+def test_inputs_are_described(build):
+    model = build("g (float[N,2] x, int64 k, bool[1] b) => (float[] y) { y = Relu(x) }")
+    told = [describe_input(value) for value in model.graph.inputs]
+    assert told == ["'x' float32 Nx2", "'k' int64 scalar", "'b' bool 1"]

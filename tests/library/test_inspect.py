@@ -79,6 +79,34 @@ def test_precisions(second: str, weight: str, precision: str) -> None:
     assert found.precision == precision
 
 
+INTEGER_OPS = {
+    "dynamic": (
+        """q, s, z = DynamicQuantizeLinear (x)
+           i = MatMulInteger (q, w, z, zw) f = Cast <to = 1> (i) y = Mul (f, s)""",
+        (0, 0),
+    ),
+    "operators": (
+        """q = QuantizeLinear (x, sx, zx)  i = QLinearMatMul (q, sx, zx, w, sx, zw, sx, zx)
+           y = DequantizeLinear (i, sx, zx)""",
+        (1, 1),
+    ),
+}
+
+
+@pytest.mark.parametrize("form", INTEGER_OPS)
+def test_integer_operators_are_quantization_too(form: str) -> None:
+    nodes, counts = INTEGER_OPS[form]
+    model = onnx.parser.parse_model(f"""{HEAD} g (float[2,4] x) => (float[2,2] y)
+        <float sx = {{0.1}}, uint8 zx = {{3}}, int8 zw = {{0}}> {{ {nodes} }}""")
+    weight = onnx.numpy_helper.from_array(np.ones((4, 2), np.int8), "w")
+    model.graph.initializer.append(weight)
+    found = qdq.inspect(model).quantization
+    assert (found.quantize_nodes, found.dequantize_nodes) == counts
+    assert found.weights == {"int8": 1}
+    assert found.precision == "w8a8"
+    assert qdq.compile(model).precision == "w8a8"
+
+
 def test_dynamic_dims_are_no_error(dynamic_proto: onnx.ModelProto) -> None:
     found = qdq.inspect(dynamic_proto)
     assert found.inputs[0].shape == ("N", 3, 8, 8)

@@ -202,16 +202,37 @@ class TestReport:
             "report_samples",
             "report_samples_held_out",
             "outputs",
+            "layers",
+            "layer_samples",
+            "first_divergence",
             "sites",
             "plan",
             "stages",
             "notices",
         }
         assert told["settings"]["precision"] == "w8a8"
+        layers = {layer["tensor"]: layer for layer in told["layers"]}
+        sites = {site["tensor"] for site in told["plan"]["activations"]}
+        assert sites <= set(layers)
+        assert all(layer["sqnr_db"] > 10 for layer in layers.values())
         assert told["sites"]["weights"] == len(told["plan"]["weights"]) == 4
         stages = [stage["stage"] for stage in told["stages"]]
         assert stages == ["prepare", "calibrate", "plan", "emit", "report"]
         assert all(stage["peak_memory_bytes"] > 0 for stage in told["stages"])
+
+    @pytest.mark.parametrize("count", [7, 24])
+    def test_the_worst_sample_is_told_by_its_place_in_the_data(self, count, parse, quantize):
+        model = parse("g (float[1,8] x) => (float y) { y = Relu (x) }")
+        random = np.random.default_rng(4)
+        samples = [{"x": random.uniform(1, 9, (1, 8)).astype(np.float32)} for _ in range(count)]
+        result = quantize(model, samples)
+        worst = result.report.outputs["y"].worst
+        x = samples[worst.index]["x"]
+        scale = result.plan.activations[0].encoding.scale[0]
+        noise = np.rint(x / scale) * scale - x
+        assert worst.sqnr_db == pytest.approx(
+            10 * np.log10((x**2).sum() / (noise**2).sum()), abs=1e-3
+        )
 
     def test_summary_names_every_output(self, cnn, quantize):
         lines = quantize(cnn, images()).report.summary_lines()

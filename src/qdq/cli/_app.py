@@ -162,11 +162,11 @@ def compile(
         print_report(_tables.compiled(result))
 
 
-def _specs(texts: list[str]) -> list[InputSpec] | None:
-    from qdq.frontend import parse_input_spec
+def _specs(texts: list[str]) -> tuple[InputSpec, ...] | None:
+    from qdq.frontend import check_specs
 
     try:
-        return [parse_input_spec(text) for text in texts] or None
+        return check_specs(texts) or None
     except SpecError as error:
         raise typer.BadParameter(str(error), param_hint="--input-spec") from error
 

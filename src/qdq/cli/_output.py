@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from qdq.base.errors import OutputError
 from qdq.base.json_text import json_text
 
 if TYPE_CHECKING:
@@ -19,8 +22,8 @@ _WIDTH_ELSEWHERE = 140
 
 def print_json(value: Any) -> None:
     """Write one JSON document to stdout."""
-    sys.stdout.write(json_text(value) + "\n")
-    sys.stdout.flush()
+    with _onto_stdout():
+        sys.stdout.write(json_text(value) + "\n")
 
 
 def print_report(renderables: Iterable[RenderableType]) -> None:
@@ -34,7 +37,23 @@ def print_report(renderables: Iterable[RenderableType]) -> None:
         markup=False,
         emoji=False,
     )
-    for index, renderable in enumerate(renderables):
-        if index:
-            console.print()
-        console.print(renderable)
+    with _onto_stdout():
+        for index, renderable in enumerate(renderables):
+            if index:
+                console.print()
+            console.print(renderable)
+
+
+@contextmanager
+def _onto_stdout() -> Iterator[None]:
+    """Turn a closed pipe or a full disk into an OutputError."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        # What is left in the buffer would fail once more when Python exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OutputError(
+            f"Cannot write to standard output: {error.strerror or error}",
+            remedy="Read all of it, or send it where there is room",
+        ) from error

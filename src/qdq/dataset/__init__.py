@@ -6,11 +6,12 @@ h5py is imported only when an HDF5 file is opened or written.
 
 from qdq.dataset.digest import content_digests, content_order, sample_digest, split_indices
 from qdq.dataset.fit import InputLayout, fit_samples
-from qdq.dataset.samples import Samples, TensorLayout
+from qdq.dataset.samples import ChosenSamples, Samples, TensorLayout
 from qdq.dataset.source import open_samples
 from qdq.dataset.write import SampleWriter, h5_writer, npz_writer, write_h5, write_npz
 
 __all__ = [
+    "ChosenSamples",
     "InputLayout",
     "SampleWriter",
     "Samples",

@@ -14,7 +14,15 @@ from qdq.base.dtypes import DTYPES
 from qdq.base.errors import DatasetError
 from qdq.dataset.limits import MAX_INPUTS, MAX_NAME_CHARS, MAX_SAMPLE_BYTES, MAX_SAMPLES
 
-__all__ = ["Array", "Column", "ColumnSamples", "Samples", "TensorLayout", "check_layout"]
+__all__ = [
+    "Array",
+    "ChosenSamples",
+    "Column",
+    "ColumnSamples",
+    "Samples",
+    "TensorLayout",
+    "check_layout",
+]
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -61,6 +69,47 @@ class Samples(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+
+class ChosenSamples:
+    """Some of the samples of another source, in a given order; closing it closes nothing."""
+
+    def __init__(self, samples: Samples, order: Sequence[int]) -> None:
+        """Show ``samples[order[0]]``, ``samples[order[1]]``, ..."""
+        self._samples = samples
+        self._order = tuple(order)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The input names of the source."""
+        return self._samples.names
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, index: int, /) -> dict[str, Array]:
+        return self._samples[self._order[index]]
+
+    def __iter__(self) -> Iterator[dict[str, Array]]:
+        return (self._samples[index] for index in self._order)
+
+    def layout(self, index: int) -> dict[str, TensorLayout]:
+        """Return dtype and shape of each input of the chosen sample ``index``."""
+        return self._samples.layout(self._order[index])
+
+    def close(self) -> None:
+        """Leave the source open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the source open."""
 
 
 class Column(Protocol):

@@ -9,7 +9,6 @@ from qdq.frontend.aimet_encodings import AimetEncodings
 from qdq.frontend.aimet_values import AimetEncoding
 from qdq.frontend.formats import ModelFormat, detect_format
 from qdq.frontend.importer import import_model
-from qdq.frontend.interface import require_static
 from qdq.frontend.specs import InputSpec, InputSpecs, check_specs, parse_input_spec
 
 __all__ = [
@@ -24,5 +23,4 @@ __all__ = [
     "import_aimet",
     "import_model",
     "parse_input_spec",
-    "require_static",
 ]

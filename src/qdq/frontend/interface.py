@@ -8,10 +8,10 @@ import numpy as np
 import onnx_ir as ir
 
 from qdq.base.errors import SpecError
-from qdq.frontend.specs import InputSpec, format_shape
-from qdq.graph import fix_dims
+from qdq.frontend.specs import InputSpec
+from qdq.graph import describe_input, fix_dims
 
-__all__ = ["add_missing_inputs", "apply_specs", "rename_inputs", "require_static"]
+__all__ = ["add_missing_inputs", "apply_specs", "rename_inputs"]
 
 
 def apply_specs(model: ir.Model, specs: Sequence[InputSpec]) -> None:
@@ -51,19 +51,6 @@ def add_missing_inputs(model: ir.Model, specs: Sequence[InputSpec]) -> None:
         dtype = ir.DataType.from_numpy(np.dtype(spec.dtype))
         fresh = ir.Value(name=spec.name, shape=ir.Shape(spec.shape), type=ir.TensorType(dtype))
         model.graph.inputs.append(present.get(spec.name, fresh))
-
-
-def require_static(model: ir.Model) -> None:
-    """Raise SpecError unless every input has a static shape, giving the specs that fix it."""
-    dynamic = [v for v in _inputs(model) if v.shape is None or not v.shape.is_static()]
-    if not dynamic:
-        return
-    told = "; ".join(_describe(value) for value in dynamic)
-    arguments = " ".join(f"--input-spec {_suggest(value)}" for value in dynamic)
-    raise SpecError(
-        f"The shapes of these inputs are not fixed: {told}",
-        remedy=f"Fix them with {arguments}, with numbers in place of any letters",
-    )
 
 
 def _inputs(model: ir.Model) -> list[ir.Value]:
@@ -141,29 +128,8 @@ def _separate_output(graph: ir.Graph, value: ir.Value) -> None:
 
 
 def _mismatch(model: ir.Model, cause: str) -> SpecError:
-    told = "; ".join(_describe(value) for value in _inputs(model)) or "none"
+    told = "; ".join(describe_input(value) for value in _inputs(model)) or "none"
     return SpecError(cause, remedy=f"The model's inputs are: {told}")
-
-
-def _describe(value: ir.Value) -> str:
-    shape = "of unknown rank" if value.shape is None else format_shape(_dims(value.shape))
-    return f"'{value.name}' {_dtype_name(value)} {shape}"
-
-
-def _dims(shape: ir.Shape) -> list[int | str]:
-    return [dim if isinstance(dim, int) else (dim.value or "?") for dim in shape]
-
-
-def _suggest(value: ir.Value) -> str:
-    if value.shape is None:
-        return f"{value.name}:SHAPE:{_dtype_name(value)}"
-    dims = list(value.shape)
-    # A dynamic first dim is nearly always the batch, and models run one sample at a time.
-    told = [
-        dim if isinstance(dim, int) else 1 if index == 0 else dim.value or f"N{index}"
-        for index, dim in enumerate(dims)
-    ]
-    return f"{value.name}:{format_shape(told)}:{_dtype_name(value)}"
 
 
 def _dtype_name(value: ir.Value) -> str:

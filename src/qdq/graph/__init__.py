@@ -10,6 +10,7 @@ from qdq.graph.edit import (
     fresh_name,
     is_constant,
     label,
+    name_nodes,
     opset_of,
     sole_consumer,
     static_shape,
@@ -19,7 +20,13 @@ from qdq.graph.opset import raise_opset
 from qdq.graph.optimize import OptimizeResult, optimize
 from qdq.graph.passes import PIPELINE, GraphPass, Note, NoteLog, PassOutcome
 from qdq.graph.save import save_model
-from qdq.graph.shapes import InferenceResult, check_static_inputs, fix_dims, infer_shapes
+from qdq.graph.shapes import (
+    InferenceResult,
+    check_static_inputs,
+    describe_input,
+    fix_dims,
+    infer_shapes,
+)
 from qdq.graph.support import check_supported
 
 __all__ = [
@@ -36,6 +43,7 @@ __all__ = [
     "check_supported",
     "collect_encodings",
     "constant_array",
+    "describe_input",
     "fix_dims",
     "fresh_name",
     "infer_shapes",
@@ -45,6 +53,7 @@ __all__ = [
     "load_model",
     "model_file",
     "model_from_proto",
+    "name_nodes",
     "opset_of",
     "optimize",
     "raise_opset",

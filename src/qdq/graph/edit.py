@@ -14,6 +14,7 @@ __all__ = [
     "fresh_name",
     "is_constant",
     "label",
+    "name_nodes",
     "opset_of",
     "set_constant_input",
     "sole_consumer",
@@ -38,6 +39,26 @@ def label(node: ir.Node) -> str:
     if node.name:
         return node.name
     return next((output.name for output in node.outputs if output.name), node.op_type)
+
+
+def name_nodes(graph: ir.Graph, *, unnamed: bool = True) -> None:
+    """Give every node a name that no other has; ``unnamed=False`` leaves those without one."""
+    taken = {node.name for node in graph if node.name}
+    seen: set[str] = set()
+    for node in graph:
+        if not node.name and not unnamed:
+            continue
+        if node.name and node.name not in seen:
+            seen.add(node.name)
+            continue
+        base = node.name or f"{node.op_type}_{node.outputs[0].name}"
+        name, number = base, 1
+        while name in taken:
+            number += 1
+            name = f"{base}_{number}"
+        taken.add(name)
+        seen.add(name)
+        node.name = name
 
 
 def opset_of(model: ir.Model) -> int:

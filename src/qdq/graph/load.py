@@ -10,6 +10,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass, RemoveUnusedOpsetsPass
 
 from qdq.base.errors import ModelCorruptError, ModelInvalidError, QdqError, UnsupportedError
+from qdq.graph.edit import name_nodes
 from qdq.graph.external import check_tensors
 from qdq.graph.passes.inputs import FIRST_IR_VERSION_WITHOUT_INPUTS, drop_initializer_inputs
 from qdq.graph.wellformed import check_well_formed, normalize
@@ -22,8 +23,9 @@ def load_model(path: str | os.PathLike[str]) -> ir.Model:
     """Load ``path``: an ONNX file, or a folder with exactly one.
 
     External data is checked first and then mapped, not read; local functions are inlined; nodes
-    are in topological order.  Raises ModelCorruptError for bytes that are no model,
-    ModelInvalidError for one that breaks a rule and UnsupportedError for sparse weights.
+    are in topological order, and no two have one name.  Raises ModelCorruptError for bytes that
+    are no model, ModelInvalidError for one that breaks a rule and UnsupportedError for sparse
+    weights.
     """
     file = model_file(Path(path))
     return model_from_proto(read_model_proto(file), folder=file.parent)
@@ -62,6 +64,8 @@ def model_from_proto(proto: onnx.ModelProto, *, folder: Path) -> ir.Model:
         ) from error
     _locate_external_data(model, folder)
     _inline_functions(model)
+    # ONNX allows two nodes of one name, ONNX Runtime does not.
+    name_nodes(model.graph, unnamed=False)
     if model.ir_version < FIRST_IR_VERSION_WITHOUT_INPUTS:
         drop_initializer_inputs(model)
     try:

@@ -11,7 +11,13 @@ import onnx_ir as ir
 
 from qdq.base.errors import SpecError
 
-__all__ = ["InferenceResult", "check_static_inputs", "fix_dims", "infer_shapes"]
+__all__ = [
+    "InferenceResult",
+    "check_static_inputs",
+    "describe_input",
+    "fix_dims",
+    "infer_shapes",
+]
 
 # Larger tensors cannot be shapes or axes, so inference need not see their values.
 SMALL_TENSOR_BYTES = 1024
@@ -76,15 +82,42 @@ def fix_dims(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> None:
 
 
 def check_static_inputs(model: ir.Model) -> None:
-    """Raise SpecError naming the first input with a dim that is not a known number."""
-    for value in model.graph.inputs:
-        if value.shape is None or not value.shape.is_static():
-            shape = "of unknown rank" if value.shape is None else str(value.shape)
-            raise SpecError(
-                f"Its shape {shape} is not fixed",
-                tensor=value.name,
-                remedy=f"Fix it with --input-spec {value.name}:1x3x224x224 (your own numbers)",
-            )
+    """Raise SpecError unless every input has a static shape, giving the specs that fix it."""
+    inputs = [value for value in model.graph.inputs if not value.is_initializer()]
+    dynamic = [v for v in inputs if v.shape is None or not v.shape.is_static()]
+    if not dynamic:
+        return
+    told = "; ".join(describe_input(value) for value in dynamic)
+    arguments = " ".join(f"--input-spec {_suggested_spec(value)}" for value in dynamic)
+    raise SpecError(
+        f"The shapes of these inputs are not fixed: {told}",
+        remedy=f"Compile the model with {arguments}, with numbers in place of any letters",
+    )
+
+
+def describe_input(value: ir.Value) -> str:
+    """Return how messages tell an input: name, dtype and shape."""
+    dims = None if value.shape is None else [_dim_text(dim, "?") for dim in value.shape]
+    shape = "of unknown rank" if dims is None else "x".join(dims) or "scalar"
+    return f"'{value.name}' {_dtype_text(value)} {shape}"
+
+
+def _suggested_spec(value: ir.Value) -> str:
+    dims = ["SHAPE"]
+    if value.shape is not None:
+        dims = [_dim_text(dim, f"N{index}") for index, dim in enumerate(value.shape)]
+        # A dynamic first dim is nearly always the batch, and models run one sample at a time.
+        if dims and not isinstance(value.shape[0], int):
+            dims[0] = "1"
+    return f"{value.name}:{'x'.join(dims)}:{_dtype_text(value)}"
+
+
+def _dim_text(dim: int | ir.SymbolicDim, unknown: str) -> str:
+    return str(dim) if isinstance(dim, int) else dim.value or unknown
+
+
+def _dtype_text(value: ir.Value) -> str:
+    return "unknown" if value.dtype is None else str(value.dtype.numpy().name)
 
 
 def _bind(value: ir.Value, shape: tuple[int, ...], symbols: dict[str, int]) -> None:

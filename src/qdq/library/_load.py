@@ -16,10 +16,9 @@ from qdq.frontend import (
     detect_format,
     import_aimet,
     import_model,
-    require_static,
 )
 from qdq.frontend.interface import apply_specs
-from qdq.graph import load_model, model_file, model_from_proto
+from qdq.graph import check_static_inputs, load_model, model_file, model_from_proto
 from qdq.library._aimet import apply_encodings
 from qdq.library._sources import ModelSource, path_of
 
@@ -62,7 +61,7 @@ def import_source(source: ModelSource, specs: InputSpecs | None, *, progress: Pr
         model = read_model(source)
         if specs:
             apply_specs(model, check_specs(specs))
-    require_static(model)
+    check_static_inputs(model)
     return model
 
 

@@ -12,7 +12,6 @@ from qdq.base.options import JobKind, Options, parse_options
 from qdq.base.precision import Precision, check_precision
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.dataset import open_samples
-from qdq.frontend import require_static
 from qdq.graph import save_model
 from qdq.library._load import protect_weights, read_model
 from qdq.library._notices import NoticeKeeper
@@ -72,7 +71,6 @@ def quantize(
     report_file = None if report is None else check_output(report, (*given, output))
     keeper = NoticeKeeper(progress)
     float_model = read_model(model)
-    require_static(float_model)
     protect_weights(float_model, target)
     with open_samples(calibration) as samples:
         done = quantize_model(

@@ -27,6 +27,9 @@ _NAMES = {dtype.onnx_code: dtype.name for dtype in DTYPES.values()} | {11: "floa
 _STANDARD_DOMAINS = ("", "ai.onnx")
 _QUANTIZE = "QuantizeLinear"
 _DEQUANTIZE = "DequantizeLinear"
+_DYNAMIC = "DynamicQuantizeLinear"
+# Ops on integers, and the position of their weight.
+_INTEGER_OPS = {"QLinearConv": 3, "QLinearMatMul": 3, "ConvInteger": 1, "MatMulInteger": 1}
 _LISTED = 5
 
 
@@ -105,15 +108,14 @@ def find_quantization(model: ir.Model) -> Quantization:
     weights: dict[int, str] = {}
     activations: dict[int, str] = {}
     nodes = [node for node in all_nodes(model) if node.op_type in (_QUANTIZE, _DEQUANTIZE)]
-    for node in nodes:
-        source = node.inputs[0] if node.inputs else None
-        if source is None:
-            continue
-        producer = source.producer()
-        if producer is not None and producer.op_type == _QUANTIZE:
+    found = [(node.inputs[0], _integer_dtype(node)) for node in nodes if node.inputs]
+    found += _integer_operands(model)
+    for source, dtype in found:
+        producer = None if source is None else source.producer()
+        if source is None or (producer is not None and producer.op_type in (_QUANTIZE, _DYNAMIC)):
             continue
         side = weights if _is_constant(source) else activations
-        side[id(source)] = _integer_dtype(node)
+        side[id(source)] = dtype
     quantize_nodes = sum(node.op_type == _QUANTIZE for node in nodes)
     told = _tally(weights.values()), _tally(activations.values())
     return Quantization(quantize_nodes, len(nodes) - quantize_nodes, *told, _precision(*told))
@@ -153,6 +155,22 @@ def _is_constant(value: ir.Value) -> bool:
     producer = value.producer()
     made_constant = producer is not None and producer.op_type == "Constant"
     return value.is_initializer() or made_constant
+
+
+def _integer_operands(model: ir.Model) -> list[tuple[ir.Value | None, str]]:
+    """Return data and weights of ops that compute on integers without Q/DQ around them."""
+    found: list[tuple[ir.Value | None, str]] = []
+    for node in all_nodes(model):
+        if node.op_type == _DYNAMIC and node.inputs:
+            # It has no other output type.
+            found.append((node.inputs[0], "uint8"))
+        weight = _INTEGER_OPS.get(node.op_type)
+        if weight is None or len(node.inputs) <= weight:
+            continue
+        for value in (node.inputs[0], node.inputs[weight]):
+            if value is not None and value.dtype is not None:
+                found.append((value, dtype_name(value.dtype)))
+    return found
 
 
 def _integer_dtype(node: ir.Node) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from qdq.graph import is_constant
+
 __all__ = [
     "SHAPE_READERS",
     "activation_values",
-    "is_constant",
     "is_float_constant",
     "looks_up_table",
 ]
@@ -35,11 +36,6 @@ def activation_values(graph: ir.Graph) -> frozenset[ir.Value]:
     from_data = _reached_from_data(graph, nodes)
     to_data = _leading_to_data(graph, nodes)
     return frozenset(v for v in from_data & to_data if v.dtype == ir.DataType.FLOAT)
-
-
-def is_constant(value: ir.Value | None) -> bool:
-    """Tell whether ``value`` is an initializer."""
-    return value is not None and value.is_initializer() and value.const_value is not None
 
 
 def is_float_constant(value: ir.Value | None) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from qdq.quantizer.data_flow import SHAPE_READERS, is_constant, looks_up_table
+from qdq.graph import is_constant
+from qdq.quantizer.data_flow import SHAPE_READERS, looks_up_table
 from qdq.quantizer.masks import MASK_MAGNITUDE, MASKING_OPS, holds_mask, masked_scores
 from qdq.quantizer.placement import Island
 from qdq.quantizer.rules import OpFacts, TargetRules, load_ops

@@ -14,13 +14,13 @@ import onnx_ir as ir
 from qdq.base.options import Options
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.base.version import __version__
-from qdq.dataset import Samples, content_order, fit_samples
+from qdq.dataset import InputLayout, Samples, content_order, fit_samples
 from qdq.quantizer.calibrate import collect_statistics
 from qdq.quantizer.emit import emit_plan
 from qdq.quantizer.plan import QuantizationPlan
 from qdq.quantizer.planner import make_plan, statistics_request
 from qdq.quantizer.prepare import prepare_model
-from qdq.quantizer.report import QuantizationReport, StageCost, measure_outputs
+from qdq.quantizer.report import QuantizationReport, StageCost, measure_layers, measure_outputs
 from qdq.quantizer.rules import load_target
 from qdq.quantizer.settings import Settings, resolve_settings
 from qdq.quantizer.sites import place_sites
@@ -62,51 +62,47 @@ def quantize_model(
     with watch.stage("prepare"):
         fit_samples(samples, _input_layouts(model))
         prepare_model(model, settings)
-        placement = place_sites(
-            model.graph,
-            load_target(settings.target),
-            activation_bits=settings.activation_bits,
-        )
-        order = content_order(samples)
-        report_order, calibration_order = _split(order)
+        rules, bits = load_target(settings.target), settings.activation_bits
+        placement = place_sites(model.graph, rules, activation_bits=bits)
+        held_out, calibration = _split(content_order(samples))
     with watch.stage("calibrate"):
         request = statistics_request(model, placement, settings)
-        statistics = collect_statistics(
-            model, samples, calibration_order, request, progress=progress
-        )
+        statistics = collect_statistics(model, samples, calibration, request, progress=progress)
     with watch.stage("plan"):
         plan = make_plan(model, placement, statistics, settings)
     with watch.stage("emit"):
         quantized = model.clone()
         emit_plan(quantized, plan)
         _sign(quantized, settings)
+    judged = held_out or calibration[:_LARGEST_REPORT]
     with watch.stage("report"):
-        judged = report_order or calibration_order[:_LARGEST_REPORT]
         outputs = measure_outputs(model, quantized, samples, judged, progress=progress)
-    notices = _notices(plan, held_out=bool(report_order), samples=len(samples))
-    for notice in notices:
-        progress.notice(notice)
+        layers = measure_layers(model, quantized, samples, judged, progress=progress)
     report = QuantizationReport(
         settings=settings,
         plan=plan,
         outputs=outputs,
-        calibration_samples=len(calibration_order),
+        layers=layers,
+        calibration_samples=len(calibration),
         report_samples=len(judged),
-        held_out=bool(report_order),
+        held_out=bool(held_out),
         stages=tuple(watch.costs),
-        notices=notices,
+        notices=_notices(plan, held_out=bool(held_out), samples=len(samples)),
     )
+    for notice in report.notices:
+        progress.notice(notice)
     return Quantized(quantized, plan, report)
 
 
-def _input_layouts(model: ir.Model) -> list[tuple[str, str, tuple[int | None, ...]]]:
+def _input_layouts(model: ir.Model) -> list[InputLayout]:
     initializers = model.graph.initializers
     layouts = []
     for value in model.graph.inputs:
         if value.name in initializers:
             continue
-        shape = () if value.shape is None else value.shape
-        dims = tuple(dim if isinstance(dim, int) else None for dim in shape)
+        dims = None
+        if value.shape is not None:
+            dims = tuple(dim if isinstance(dim, int) else None for dim in value.shape)
         dtype = "float32" if value.dtype is None else value.dtype.numpy().name
         layouts.append((value.name or "", dtype, dims))
     return layouts

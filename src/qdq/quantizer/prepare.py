@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from qdq.base.errors import ModelInvalidError
-from qdq.graph import check_static_inputs, check_supported, optimize, raise_opset
+from qdq.graph import check_static_inputs, check_supported, name_nodes, optimize, raise_opset
 from qdq.quantizer.settings import Settings
 
 __all__ = ["prepare_model"]
@@ -46,7 +46,8 @@ def prepare_model(model: ir.Model, settings: Settings) -> None:
     check_supported(model)
     if raise_opset(model, _needed_opset(model, settings)):
         optimize(model)
-    _name_nodes(model.graph)
+    # Plans refer to nodes by name, which ONNX does not need them to have.
+    name_nodes(model.graph)
 
 
 def _needed_opset(model: ir.Model, settings: Settings) -> int:
@@ -65,21 +66,3 @@ def _refuse_quantized(model: ir.Model) -> None:
                 op_type=node.op_type,
                 remedy="Give the float model to quantize, or compile this one as it is",
             )
-
-
-def _name_nodes(graph: ir.Graph) -> None:
-    """Give every node a name of its own: plans refer to nodes by name, ONNX does not need one."""
-    taken = {node.name for node in graph if node.name}
-    seen: set[str] = set()
-    for node in graph:
-        if node.name and node.name not in seen:
-            seen.add(node.name)
-            continue
-        base = node.name or f"{node.op_type}_{node.outputs[0].name}"
-        name, number = base, 1
-        while name in taken:
-            number += 1
-            name = f"{base}_{number}"
-        taken.add(name)
-        seen.add(name)
-        node.name = name

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import onnx_ir as ir
 
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.base.version import __version__
-from qdq.dataset import Samples
+from qdq.dataset import ChosenSamples, Samples
 from qdq.quantizer.plan import QuantizationPlan
 from qdq.quantizer.settings import Settings
+from qdq.runtime.compare import Comparison, compare_models
 from qdq.runtime.metrics import Metrics, MetricsStream
 from qdq.runtime.session import open_session
 
-__all__ = ["QuantizationReport", "StageCost", "measure_outputs"]
+__all__ = ["QuantizationReport", "StageCost", "measure_layers", "measure_outputs"]
+
+LAYER_SAMPLES = 4
+# Tensors that are held at once; more tensors take more passes.
+_LAYER_MEMORY = 64 << 20
+_LAYER_METRICS = ("sqnr_db", "psnr_db", "cosine", "max_abs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +38,14 @@ class StageCost:
 class QuantizationReport:
     """Everything that is told of one quantization; ``to_dict`` is the JSON report.
 
-    ``outputs`` maps output names to metrics against the float model, never pooled.
+    ``outputs`` maps output names to metrics against the float model, never pooled; ``layers`` has
+    those of every tensor in graph order, on fewer samples.
     """
 
     settings: Settings
     plan: QuantizationPlan
     outputs: dict[str, Metrics]
+    layers: Comparison
     calibration_samples: int
     report_samples: int
     held_out: bool
@@ -54,6 +62,18 @@ class QuantizationReport:
             "report_samples": self.report_samples,
             "report_samples_held_out": self.held_out,
             "outputs": {name: metrics.to_dict() for name, metrics in self.outputs.items()},
+            "layers": [
+                {
+                    "tensor": layer.name,
+                    "op_type": layer.op_type,
+                    **{name: getattr(layer.metrics, name) for name in _LAYER_METRICS},
+                }
+                for layer in self.layers.tensors
+            ],
+            "layer_samples": self.layers.samples,
+            "first_divergence": (
+                None if self.layers.divergence is None else self.layers.divergence.to_dict()
+            ),
             "sites": {
                 "activations": len(self.plan.activations),
                 "weights": len(self.plan.weights),
@@ -116,7 +136,33 @@ def measure_outputs(
             for name, left, right in pairs:
                 streams.setdefault(name, MetricsStream()).add(left, right)
             progress.advance()
-    return {name: stream.result() for name, stream in streams.items()}
+    return {name: _of_source(stream.result(), order) for name, stream in streams.items()}
+
+
+def measure_layers(
+    reference: ir.Model,
+    quantized: ir.Model,
+    samples: Samples,
+    order: Sequence[int],
+    *,
+    progress: Progress = NO_PROGRESS,
+) -> Comparison:
+    """Return how far every tensor of ``quantized`` is from ``reference``, in graph order.
+
+    On the first LAYER_SAMPLES of ``order``: each tensor has many values a sample, so that a few
+    samples rank the layers.  Same arithmetic as ``measure_outputs``.
+    """
+    chosen = ChosenSamples(samples, order[:LAYER_SAMPLES])
+    return compare_models(
+        reference, quantized, chosen, memory_bytes=_LAYER_MEMORY, progress=progress
+    )
+
+
+def _of_source(metrics: Metrics, order: Sequence[int]) -> Metrics:
+    """Tell the worst sample by its place in the user's data instead of that in ``order``."""
+    if metrics.worst is None:
+        return metrics
+    return replace(metrics, worst=replace(metrics.worst, index=order[metrics.worst.index]))
 
 
 def _told(metrics: Metrics) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from qdq.quantizer.data_flow import is_constant, is_float_constant
+from qdq.graph import is_constant
+from qdq.quantizer.data_flow import is_float_constant
 from qdq.quantizer.rules import TargetRules
 
 __all__ = ["find_supergroups"]

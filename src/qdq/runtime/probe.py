@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from qdq.dataset import Samples, fit_samples
 from qdq.runtime.ort import Array
+from qdq.runtime.run import input_layouts
 from qdq.runtime.session import Session, open_session, value_dtypes
 
 __all__ = ["TensorFacts", "feed", "probe"]
@@ -75,7 +76,7 @@ def feed(sample: Mapping[str, Array], inputs: Mapping[str, str]) -> dict[str, Ar
 
 
 def _fit(session: Session, samples: Samples, inputs: Mapping[str, str]) -> None:
-    layouts = [(inputs[info.name], info.dtype, info.shape) for info in session.inputs]
+    layouts = [(inputs[name], dtype, shape) for name, dtype, shape in input_layouts(session)]
     fit_samples(samples, layouts)
 
 

@@ -49,4 +49,5 @@ def iter_run(
 
 def input_layouts(session: Session) -> list[InputLayout]:
     """Return the session's inputs as ``qdq.dataset.fit_samples`` takes them."""
-    return [(info.name, info.dtype, info.shape) for info in session.inputs]
+    # The shape () may be that of a scalar or of an unknown rank: the run itself tells.
+    return [(info.name, info.dtype, info.shape or None) for info in session.inputs]
