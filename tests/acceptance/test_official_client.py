@@ -19,7 +19,7 @@ NAMES = sorted(file.stem for file in SCRIPTS.glob("*.py") if file.stem != "clien
 # Nothing can be linked yet, so no link job ever exists; submitting one is among the errors.
 NOT_REACHED = ("LinkJob.",)
 # Signal to noise in dB that a tiny network of random weights keeps, with room to spare.
-PRECISIONS = {"w8a8": 20.0, "w8a16": 30.0, "w4a8": 8.0, "w4a16": 8.0}
+PRECISIONS = {"w8a8": 20.0, "w8a16": 30.0}
 
 RunChecks = Callable[[str], tuple[dict[str, Any], Path]]
 

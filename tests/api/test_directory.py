@@ -86,14 +86,40 @@ async def test_frameworks_user_status_login(wire):
 
 async def test_projects_mirror_the_lists(wire):
     made = await wire.ask(
-        pb.CreateUpdateResponse, "POST", "projects/p1/models/", pb.Model(name="m", model_type=6)
+        pb.CreateUpdateResponse,
+        "POST",
+        "projects/default/models/",
+        pb.Model(name="m", model_type=6),
     )
-    await wire.ask(pb.CreateUpdateResponse, "POST", "projects/p1/datasets/", pb.Dataset(name="d"))
-    models = await wire.ask(pb.ModelList, "GET", "projects/p1/models/")
+    await wire.ask(
+        pb.CreateUpdateResponse, "POST", "projects/default/datasets/", pb.Dataset(name="d")
+    )
+    models = await wire.ask(pb.ModelList, "GET", "projects/default/models/")
     assert [it.model_id for it in models.models] == [made.id]
-    assert (await wire.ask(pb.DatasetList, "GET", "projects/p1/datasets/")).total_query_count == 1
-    assert (await wire.ask(pb.JobSummaryList, "GET", "projects/p1/job_summaries/")).ByteSize() == 0
-    await wire.refused(400, "POST", "projects/p1/jobs/", pb.Job())
+    assert (
+        await wire.ask(pb.DatasetList, "GET", "projects/default/datasets/")
+    ).total_query_count == 1
+    assert (
+        await wire.ask(pb.JobSummaryList, "GET", "projects/default/job_summaries/")
+    ).ByteSize() == 0
+    await wire.refused(400, "POST", "projects/default/jobs/", pb.Job())
+
+
+async def test_there_is_one_project(wire):
+    user = await wire.ask(pb.User, "GET", "users/auth/user/")
+    assert user.default_project_slug == "default"
+    for name in (user.default_project_id, user.default_project_slug):
+        await wire.ask(pb.ModelList, "GET", f"projects/{name}/models/")
+    model_id = await wire.upload_model()
+    assert (await wire.ask(pb.Model, "GET", f"models/{model_id}/")).project_id == (
+        user.default_project_id
+    )
+    job_id = await wire.compile()
+    assert (await wire.job(job_id)).compile_job.project_id == user.default_project_id
+    for kind in ("models", "jobs", "job_summaries", "datasets"):
+        assert "'other'" in await wire.refused(404, "GET", f"projects/other/{kind}/")
+    body = pb.Dataset(name="d", project_id="other")
+    assert "'other'" in await wire.refused(404, "POST", "datasets/", body)
 
 
 async def test_models_are_listed_by_producer(wire):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 from hypothesis import given
@@ -31,7 +31,7 @@ def allowed(shown: list[str], old: JobState, new: JobState) -> bool:
     return shown.index(old.name) <= shown.index(new.name)
 
 
-@pytest.mark.parametrize(("kind", "profiling"), SHOWN, ids=lambda value: str(value))
+@pytest.mark.parametrize(("kind", "profiling"), SHOWN, ids=str)
 @pytest.mark.parametrize("old", JobState, ids=lambda state: state.name)
 def test_every_pair(kind: JobKind, profiling: bool, old: JobState) -> None:
     found = {new.name: may_change(kind, old, new, profiling=profiling) for new in JobState}
@@ -78,5 +78,5 @@ def test_a_walk_ends_in_the_first_final_state(
     # Between two returns to CREATED a job only goes forward.
     shape = JobKind.PROFILE if profiling and kind is JobKind.INFERENCE else kind
     order = {state: place for place, state in enumerate(RUNNING_STATES[shape])}
-    for old, new in zip(walk, walk[1:], strict=False):
+    for old, new in pairwise(walk):
         assert new.is_final or new is JobState.CREATED or order[old] <= order[new]

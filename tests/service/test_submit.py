@@ -225,12 +225,18 @@ def test_link_is_refused_with_what_is_missing(room):
         room.workbench.submit.link(LinkOrder(model_ids=[], device=PHONE))
 
 
-def test_a_target_can_be_used_when_its_job_is_done(room):
+def test_a_target_can_be_used_before_and_after_its_job_is_done(room):
     job = _compile(room)
-    with pytest.raises(RequestError, match="not finished"):
-        _quantize(room, model_id=job.target_model_id)
+    assert _quantize(room, model_id=job.target_model_id)
     room.repository.finish(job.id, room.blobs)
     assert _quantize(room, model_id=job.target_model_id)
+
+
+def test_a_target_of_a_failed_job_cannot_be_used(room):
+    job = _compile(room)
+    assert room.workbench.jobs.cancel(job.id)
+    with pytest.raises(RequestError, match="failed"):
+        _quantize(room, model_id=job.target_model_id)
 
 
 def test_submitting_twice_makes_two_whole_jobs(room):

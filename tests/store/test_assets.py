@@ -58,7 +58,7 @@ def test_a_dataset_comes_back_with_its_expiry(repository: Repository) -> None:
 
 def test_an_id_is_given_once(repository: Repository) -> None:
     repository.add_model(model(name="first"))
-    with pytest.raises(InternalError, match="models.id"):
+    with pytest.raises(InternalError, match=r"models\.id"):
         repository.add_model(model(name="second"))
     found = repository.get_model("m1")
     assert found is not None

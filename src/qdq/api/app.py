@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from qdq.api import datasets, directory, jobs, models, transfers
 from qdq.api.answers import STATUS_HANDLERS
-from qdq.api.context import Account, ApiLimits, Context
+from qdq.api.context import Account, ApiLimits, Context, context_of, require_project
 from qdq.api.guard import Guard
 from qdq.service import Workbench
 from qdq.service.sharing import Sharing
@@ -50,7 +50,7 @@ _ROUTES: tuple[tuple[str, dict[str, _Handler]], ...] = (
         {"GET": jobs.list_artifacts},
     ),
 )
-# These are below projects/P/ too: this version has one project, whatever it is called.
+# These are below projects/P/ too, where P can only be the one project of this version.
 _MIRRORED: tuple[tuple[str, dict[str, _Handler]], ...] = (
     ("/models/", {"GET": models.list_models, "POST": models.create_model}),
     ("/datasets/", {"GET": datasets.list_datasets, "POST": datasets.create_dataset}),
@@ -111,7 +111,7 @@ def create_app(
 
 def _routes() -> list[Route]:
     table = [(_PREFIX + path, handlers) for path, handlers in (*_ROUTES, *_MIRRORED)]
-    table += [(f"{_PREFIX}/projects/{{project}}{path}", it) for path, it in _MIRRORED]
+    table += [(f"{_PREFIX}/projects/{{project}}{path}", _in_project(it)) for path, it in _MIRRORED]
     table += [
         (f"{_PREFIX}/{kind}/{{id}}/shared_access/", _of_kind(kind))
         for kind in ("jobs", "models", "datasets")
@@ -122,6 +122,17 @@ def _routes() -> list[Route]:
         for path, handlers in table
         for method, handler in handlers.items()
     ]
+
+
+def _in_project(handlers: dict[str, _Handler]) -> dict[str, _Handler]:
+    def bind(handler: _Handler) -> _Handler:
+        async def handle(request: Request) -> Response:
+            require_project(context_of(request), request.path_params["project"])
+            return await handler(request)
+
+        return handle
+
+    return {method: bind(handler) for method, handler in handlers.items()}
 
 
 def _of_kind(kind: str) -> dict[str, _Handler]:

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError, Message
 from starlette.requests import Request
 
 from qdq.service import Workbench
-from qdq.service.errors import RequestError, TooLargeError
+from qdq.service.errors import NotFoundError, RequestError, TooLargeError
 from qdq.service.sharing import Sharing
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "page_of",
     "read_body",
     "read_message",
+    "require_project",
     "run",
     "run_slow",
     "wants_new_form",
@@ -40,12 +41,14 @@ NEWEST = (10**6,)
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The one user of this version."""
+    """The one user of this version, and the one project, which is the user's default."""
 
     email: str = "user@localhost"
     first_name: str = "Local"
     last_name: str = "User"
     id: int = 1
+    project_id: str = "pdefault"
+    project_slug: str = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,16 @@ class Context:
 def context_of(request: Request) -> Context:
     """Return the context of the application."""
     return cast("Context", request.app.state.context)
+
+
+def require_project(context: Context, name: str) -> None:
+    """Raise NotFoundError unless ``name`` is the id or the slug of the one project."""
+    account = context.account
+    if name not in (account.project_id, account.project_slug):
+        raise NotFoundError(
+            f"There is no project '{name[:100]}'",
+            remedy=f"Leave it out, or use '{account.project_slug}', the only one of this workbench",
+        )
 
 
 async def run(call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:

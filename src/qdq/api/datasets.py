@@ -6,7 +6,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from qdq.api.answers import protobuf
-from qdq.api.context import context_of, number_of, page_of, read_message, run, run_slow
+from qdq.api.context import (
+    context_of,
+    number_of,
+    page_of,
+    read_message,
+    require_project,
+    run,
+    run_slow,
+)
 from qdq.api.links import download_answer, form_url
 from qdq.api.translate.assets import created, dataset_to_wire
 from qdq.api.wire import workbench_pb2 as pb
@@ -25,6 +33,8 @@ __all__ = [
 async def create_dataset(request: Request) -> Response:
     """POST datasets/."""
     asked = await read_message(request, pb.Dataset)
+    if asked.project_id:
+        require_project(context_of(request), asked.project_id)
     datasets = context_of(request).workbench.datasets
     return protobuf(created(await run(datasets.create, asked.name, permanent=asked.permanent)))
 

@@ -100,15 +100,18 @@ async def list_summaries(request: Request) -> Response:
 async def _page(request: Request) -> tuple[list[Job], int]:
     context = context_of(request)
     offset, limit = page_of(request)
+    states = _states(request)
     creator = request.query_params.get("creator", "")
     if creator and creator.lower() != context.account.email.lower():
+        return [], 0
+    if states == {pb.JOB_STATE_UNSPECIFIED}:
         return [], 0
     return await run(
         context.workbench.jobs.list,
         offset=offset,
         limit=limit,
         kinds=_kinds(request),
-        states=_states(request),
+        states=frozenset(map(JobState, states - {pb.JOB_STATE_UNSPECIFIED})),
     )
 
 
@@ -125,11 +128,19 @@ def _kinds(request: Request) -> frozenset[JobKind]:
     return frozenset(kinds | both if merged and kinds & both else kinds)
 
 
-def _states(request: Request) -> frozenset[JobState]:
+def _states(request: Request) -> frozenset[int]:
+    """Return the numbers of the states asked for; 0 stands for those that a client cannot read.
+
+    Clients count it among the running states, and no job is ever in it.
+    """
+    known = {pb.JOB_STATE_UNSPECIFIED, *JobState}
     try:
-        return frozenset(JobState(int(word)) for word in _words(request, "state"))
+        states = frozenset(int(word) for word in _words(request, "state"))
     except ValueError as error:
         raise RequestError(f"There is no such state of a job: {error}") from None
+    if unknown := sorted(states - known):
+        raise RequestError(f"There is no such state of a job: {unknown[0]}")
+    return states
 
 
 def _words(request: Request, name: str) -> list[str]:

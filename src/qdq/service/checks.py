@@ -7,9 +7,10 @@ from typing import Any
 
 from qdq.base.dtypes import dtype_from_name
 from qdq.base.errors import DatasetError, SpecError
+from qdq.base.options import Options
 from qdq.domain.records import Inspection, TensorSpec
 
-__all__ = ["check_samples", "check_specs"]
+__all__ = ["check_interface", "check_samples", "check_specs"]
 
 _MOST_RANK = 32
 
@@ -37,6 +38,40 @@ def check_specs(specs: Sequence[TensorSpec], model: Inspection) -> None:
                 f"{_layout(spec)}",
                 remedy="Only open dimensions can be given another size",
             )
+
+
+def check_interface(options: Options, model: Inspection) -> None:
+    """Raise SpecError unless the options of a compile job name inputs and outputs of the model.
+
+    Sides that were not inspected are left to the job itself.
+    """
+    outputs = [it.name for it in model.outputs]
+    renamed = _names(options, "output_names")
+    if renamed and outputs:
+        if len(renamed) != len(outputs):
+            raise SpecError(
+                f"--output_names gives {len(renamed)} names, and the model has {len(outputs)} "
+                f"outputs: {_quoted(outputs)}",
+                remedy="Give one name for each output, in this order",
+            )
+        # The other options name outputs by their new names.
+        outputs = list(renamed)
+    for what, known in (("input", [it.name for it in model.inputs]), ("output", outputs)):
+        _check_named(options, f"force_channel_last_{what}", what, known)
+
+
+def _check_named(options: Options, option: str, what: str, known: Sequence[str]) -> None:
+    for name in _names(options, option):
+        if known and name not in known:
+            raise SpecError(
+                f"--{option} names '{name}', which is no {what} of the model",
+                remedy=f"The {what}s are {_quoted(known)}",
+            )
+
+
+def _names(options: Options, name: str) -> tuple[str, ...]:
+    value = options.get(name)
+    return tuple(map(str, value)) if isinstance(value, tuple) else ()
 
 
 def check_samples(data: Inspection, model: Inspection) -> None:
@@ -105,6 +140,10 @@ def _layout(spec: TensorSpec) -> str:
 
 def _shape(shape: Sequence[int]) -> str:
     return "x".join("?" if size < 0 else str(size) for size in shape) or "scalar"
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
 
 
 def _told(specs: Mapping[str, TensorSpec]) -> str:

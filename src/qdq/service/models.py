@@ -116,9 +116,15 @@ class Models:
 
 
 def usable(repository: Repository, model: Model) -> Inspection:
-    """Return the inspection of a model that a job may read.  Raises RequestError with why not."""
+    """Return the inspection of a model that a job may read.  Raises RequestError with why not.
+
+    A model that a running job produces is unknown yet: the engine waits for it, and the job that
+    reads it looks then.
+    """
     if model.producer_id is not None:
         producer = repository.get_job(model.producer_id)
+        if producer is not None and not producer.state.is_final:
+            return Inspection(format="unknown")
         if producer is None or producer.state is not JobState.DONE:
             raise RequestError(why_no_bytes(repository, model))
     _refuse_bad(model)

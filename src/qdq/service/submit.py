@@ -29,7 +29,7 @@ from qdq.domain.records import (
 from qdq.domain.states import JobKind, JobState
 from qdq.ports.engine import Engine
 from qdq.ports.repository import Repository
-from qdq.service.checks import check_samples, check_specs
+from qdq.service.checks import check_interface, check_samples, check_specs
 from qdq.service.datasets import Datasets, ready
 from qdq.service.devices import DeviceCatalogue
 from qdq.service.errors import RequestError
@@ -132,6 +132,7 @@ class Submissions:
         for device in devices:
             self._devices.require_framework(device, runtime)
         _check_input_specs(order.input_specs, model, found, most=self._limits.input_specs)
+        check_interface(options, found)
         self._check_calibration(order.calibration_id, options, found, specs=order.input_specs)
         given = "target_runtime" in options.given
         job = self._new(

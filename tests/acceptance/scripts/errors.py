@@ -99,7 +99,9 @@ def check_compile_options() -> None:
         ("--target_runtime", "target_runtime"),
         ("--range_scheme auto", "range_scheme"),
         ("--target_runtime onnx --force_channel_last_input nobody", "nobody"),
+        ("--target_runtime onnx --force_channel_last_output nobody", "nobody"),
         ("--target_runtime onnx --output_names one,two", "output_names"),
+        ("--output_names scores --force_channel_last_output logits", "logits", "scores"),
     ):
         with refused(hub.UserError, *fragments):
             hub.submit_compile_job(net(), host(), options=options)

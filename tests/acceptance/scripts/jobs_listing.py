@@ -6,10 +6,11 @@ import datetime
 import functools
 
 import qai_hub as hub
-from client_side import UNIFIED, host, images, main, net, refused, succeeded
+from client_side import ASSETS, UNIFIED, host, images, main, net, refused, succeeded
 
 STATE = hub.JobStatus.State
-LONG = "--max_profiler_iterations 1000000 --max_profiler_time 12"
+# The server answers who waits when the job ends, or after 20 s: these run for longer than that.
+LONG = "--max_profiler_iterations 1000000 --max_profiler_time 26"
 
 
 @functools.cache
@@ -85,12 +86,13 @@ def check_states_and_creator() -> None:
 
 def check_while_it_runs() -> list[str]:
     hub.set_verbose(True)
-    job = hub.submit_profile_job(net(), host(), name="long", options=LONG)
+    # A run of it takes a millisecond or so, and the most iterations much longer than the time.
+    job = hub.submit_profile_job(str(ASSETS / "heavy.onnx"), host(), name="long", options=LONG)
     with refused(TimeoutError, "timed out"):
         job.wait(timeout=1)
     unfinished = [STATE.CREATED, *hub.JobStatus.all_running_states()]
-    assert job.job_id in {s.job_id for s in hub.get_job_summaries(state=unfinished)}
-    status = job.get_status()
+    listed = {s.job_id: s for s in hub.get_job_summaries(state=unfinished)}
+    status = listed[job.job_id].status
     assert status.running or status.pending, status
     assert not status.finished
     assert status.symbol == "⏳"
@@ -99,6 +101,7 @@ def check_while_it_runs() -> list[str]:
     succeeded(job)
     hub.set_verbose(False)
     assert job.job_id not in {s.job_id for s in hub.get_job_summaries(state=unfinished)}
+    assert hub.get_job_summaries(state=STATE.UNSPECIFIED) == []
     return [seen, job.get_status().code]
 
 
@@ -123,19 +126,27 @@ def check_job_fields() -> None:
 
 
 def check_projects() -> str:
-    """Everything can be asked for within the project that it lies in, if it lies in one."""
+    """All lies in one project, and can be asked for within it; there is no other."""
     project_id = hub.get_job(_jobs()[0].job_id).project_id
-    if project_id:
-        project = hub.Project(None, project_id, "mine")
-        assert hub.Project.get_project_id(project) == project_id
-        model = hub.upload_model(str(net().download("in_project")), project=project)
-        assert model.model_id in {each.model_id for each in hub.get_models(project=project_id)}
-        job = succeeded(hub.submit_compile_job(model, host(), project=project))
-        summaries = hub.get_job_summaries(project=project, limit=1)
-        assert [summary.job_id for summary in summaries] == [job.job_id]
-        hub.upload_dataset({"image": images(1)}, project=project)
-    with refused(hub.UserError):
-        hub.get_models(project="no-such-project")
+    project = hub.Project(None, project_id, "mine")
+    assert hub.Project.get_project_id(project) == project_id
+    model = hub.upload_model(str(net().download("in_project")), project=project)
+    for name in (project_id, "default"):
+        assert model.model_id in {each.model_id for each in hub.get_models(project=name)}
+    job = succeeded(hub.submit_compile_job(model, host(), project=project))
+    summaries = hub.get_job_summaries(project=project, limit=1)
+    assert [summary.job_id for summary in summaries] == [job.job_id]
+    hub.upload_dataset({"image": images(1)}, project=project)
+    other = "no-such-project"
+    for call in (
+        lambda: hub.get_models(project=other),
+        lambda: hub.get_job_summaries(project=other),
+        lambda: hub.submit_compile_job(net(), host(), project=other),
+        lambda: hub.upload_model(str(ASSETS / "net.onnx"), project=other),
+        lambda: hub.upload_dataset({"image": images(1)}, project=other),
+    ):
+        with refused(hub.UserError, other):
+            call()
     return project_id
 
 

@@ -23,6 +23,8 @@ def model_to_wire(model: Model, account: Account) -> pb.Model:
         is_directory=model.is_directory or model.filename.endswith(".zip"),
         hidden=model.hidden,
         has_vizgraph=False,
+        project_id=account.project_id,
+        project_slug=account.project_slug,
         actor_authorization=pb.ModelAuthorization(
             permissions=[pb.MODEL_CAN_VIEW, pb.MODEL_CAN_UPDATE]
         ),
@@ -47,6 +49,8 @@ def dataset_to_wire(dataset: Dataset, account: Account) -> pb.Dataset:
         file_upload_complete=dataset.upload is UploadState.READY,
         read_only=False,
         permanent=dataset.permanent,
+        project_id=account.project_id,
+        project_slug=account.project_slug,
         actor_authorization=pb.DatasetAuthorization(
             permissions=[pb.DATASET_CAN_VIEW, pb.DATASET_CAN_UPDATE]
         ),

@@ -173,6 +173,8 @@ def _common(job: Job, account: Account, version: tuple[int, ...]) -> dict[str, A
         "job_state": state_for(job, version),
         "name": job.name,
         "options": job.options,
+        "project_id": account.project_id,
+        "project_slug": account.project_slug,
         "creation_time": timestamp(job.created),
         "queued_time": timestamp(job.created),
         "last_updated_time": timestamp(job.updated),

@@ -50,6 +50,8 @@ def _common(job: Job, account: Account, version: tuple[int, ...]) -> dict[str, A
         "job_id": job.id,
         "user": user_to_wire(account),
         "name": job.name,
+        "project_id": account.project_id,
+        "project_slug": account.project_slug,
         "job_state": state_for(job, version),
         "creation_time": timestamp(job.created),
         "queued_time": timestamp(job.created),

@@ -133,4 +133,6 @@ def user_to_wire(account: Account) -> pb.User:
         first_name=account.first_name,
         last_name=account.last_name,
         email=account.email,
+        default_project_id=account.project_id,
+        default_project_slug=account.project_slug,
     )
