@@ -273,6 +273,9 @@ async def test_summaries_are_filtered_and_paged(wire):
     assert await ids(limit=1, offset=1) == [second]
     assert await ids(state="10,30") == [first]
     assert await ids(state="1") == [third, second]
+    # Clients count the unspecified state among the running ones; no job is in it.
+    assert await ids(state="0,10") == [first]
+    assert await ids(state="0") == []
     assert await ids(type="compile") == [second, first]
     assert await ids(type="inference") == await ids(type="profile") == [third]
     assert await ids(creator="user@localhost", type="compile", state="10") == [first]

@@ -111,6 +111,45 @@ def test_specs_must_fit_the_model(room, spec):
         _compile(room, input_specs=[SPEC, SPEC])
 
 
+TWO_OUTPUTS = [
+    {"name": name, "dtype": "float32", "shape": [1, 3, 8, 8]} for name in ("first", "second")
+]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--force_channel_last_input nobody", "'nobody', which is no input.*'image'"),
+        ("--force_channel_last_input image,first", "'first', which is no input"),
+        ("--force_channel_last_output image", "'image', which is no output.*'first', 'second'"),
+        ("--output_names one", "gives 1 names, and the model has 2 outputs: 'first', 'second'"),
+        ("--output_names a,b,c", "gives 3 names"),
+        ("--output_names a,b --force_channel_last_output first", "'first'.*'a', 'b'"),
+    ],
+)
+def test_options_must_name_what_the_model_has(room, options, message):
+    room.stages.answers["inspect_model"] = {**ONNX_ANSWER, "outputs": TWO_OUTPUTS}
+    with pytest.raises(SpecError, match=message):
+        _compile(room, options=options)
+    assert not room.repository.jobs
+    # What was not inspected is left to the job.
+    room.stages.answers["inspect_model"] = {**ONNX_ANSWER, "inputs": [], "outputs": []}
+    assert _compile(room, options=options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--force_channel_last_input image --force_channel_last_output second",
+        "--output_names a,b --force_channel_last_output b",
+        "--output_names second,first --force_channel_last_output first,second",
+    ],
+)
+def test_options_may_use_new_names_of_outputs(room, options):
+    room.stages.answers["inspect_model"] = {**ONNX_ANSWER, "outputs": TWO_OUTPUTS}
+    assert _compile(room, options=options).options == options
+
+
 def test_open_dimensions_take_any_size(room):
     row = {**IMAGE, "shape": ["batch", 3, None, 8]}
     room.stages.answers["inspect_model"] = {**ONNX_ANSWER, "inputs": [row]}

@@ -1,4 +1,4 @@
-"""Sharing of jobs, models and datasets: the server has one user, so there is nobody to share with."""
+"""Sharing of jobs, models and datasets, where the server has one user and so nobody else."""
 
 from __future__ import annotations
 
