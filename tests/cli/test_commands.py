@@ -209,6 +209,12 @@ def test_output_that_cannot_be_printed_is_no_bug_of_ours(model: Path, words: lis
     assert words or done.stderr.startswith("qdq: Cannot write to standard output: No space left")
 
 
+# A shell that runs the tests in the background has its children ignore SIGINT.
+INTERRUPTIBLE = """import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("qdq", run_name="__main__")"""
+
+
 def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
     head = '<ir_version: 8, opset_import: ["" : 17]>'
     graph = "g (float[1,2] x) => (float[1,2] y) { y = Relu (x) }"
@@ -218,7 +224,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
     output.write_bytes(b"before")
     words = ["run", "m.onnx", "--inputs", "d.npz", "-o", "o.h5"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "qdq", *words],
+        [sys.executable, "-c", INTERRUPTIBLE, *words],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
@@ -233,7 +239,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
         _, errors = process.communicate(timeout=60)
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
     assert process.returncode == 130
     assert "interrupted" in errors
     assert "Traceback" not in errors

@@ -296,3 +296,15 @@ def test_what_only_a_removed_branch_read_goes_in_the_same_run(build, ops):
     assert ops(model) == ["Relu"]
     assert not model.graph.initializers
     assert not optimize(model).modified
+
+
+def test_quantizers_behind_a_shape_are_dead(build, run):
+    text = """g (float[2,3] x, float[6] p) => (float[2,3] y) {
+        q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z)
+        t = Shape(d) y = Reshape(p, t) }"""
+    model = build(text, s=np.float32(0.1), z=np.uint8(3))
+    feeds = {"x": np.zeros((2, 3), np.float32), "p": np.arange(6, dtype=np.float32)}
+    before = run(model, feeds)["y"]
+    optimize(model)
+    assert [node.op_type for node in model.graph] == ["Reshape"]
+    np.testing.assert_array_equal(run(model, feeds)["y"], before)

@@ -71,6 +71,9 @@ def _live_nodes(graph: ir.Graph) -> Iterable[ir.Node]:
 
 
 def _dependencies(node: ir.Node) -> Iterable[ir.Node]:
+    if node.op_type in ("Shape", "Size") and not node.domain:
+        # They read no values: once the shape is known, what made the values is dead.
+        return
     for value in node.inputs:
         if value is not None and (producer := value.producer()) is not None:
             yield producer
