@@ -14,8 +14,7 @@ from qdq.api.multipart import (
     PartEnd,
     boundary_of,
 )
-from qdq.base.errors import QdqError
-from qdq.service.errors import RequestError, TooLargeError
+from qdq.base.errors import QdqError, RequestError, TooLargeError
 
 BOUNDARY = "a1b2c3"
 

@@ -25,6 +25,9 @@ WIRE = {
     "ChildCrashError": 2001,
     "ChildMemoryError": 2004,
     "ChildTimeoutError": 12000,
+    "NotFoundError": 13001,
+    "RequestError": 13001,
+    "TooLargeError": 13001,
     "InternalError": 1001,
 }
 

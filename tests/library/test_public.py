@@ -49,6 +49,8 @@ def test_functions_are_functions_whatever_was_imported_before(before: str) -> No
 
 def test_the_errors_are_the_leaves_of_the_tree() -> None:
     leaves = {leaf.__name__ for leaf in qdq.QdqError.__subclasses__()}
+    # These three are answers of the service; no function of the library raises them.
+    leaves -= {"NotFoundError", "RequestError", "TooLargeError"}
     assert leaves == {name for name in qdq.__all__ if name.endswith("Error")} - {"QdqError"}
 
 

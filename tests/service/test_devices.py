@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qdq.base.devices import device_catalogue
+from qdq.base.errors import RequestError
 from qdq.domain.records import Device
 from qdq.service.devices import DeviceCatalogue
-from qdq.service.errors import RequestError
 from qdq.service.intervals import parse_os_filter, version_key
 
 REQUIRED = [

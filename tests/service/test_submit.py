@@ -8,15 +8,16 @@ import pytest
 
 from qdq.base.errors import (
     DatasetError,
+    NotFoundError,
     OptionError,
     PrecisionError,
     QdqError,
+    RequestError,
     SpecError,
     UnsupportedError,
 )
 from qdq.domain.records import Device, ModelType, Severity, TensorSpec, UploadState
 from qdq.domain.states import JobKind, JobState
-from qdq.service.errors import NotFoundError, RequestError
 from qdq.service.submit import CompileOrder, InferenceOrder, LinkOrder, QuantizeOrder
 from service.workbench_fakes import IMAGE, ONNX_ANSWER
 

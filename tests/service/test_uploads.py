@@ -7,11 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from qdq.base.errors import ChildTimeoutError, InternalError, ModelCorruptError
+from qdq.base.errors import (
+    ChildTimeoutError,
+    InternalError,
+    ModelCorruptError,
+    NotFoundError,
+    RequestError,
+    TooLargeError,
+)
 from qdq.domain.ids import IdKind, is_id
 from qdq.domain.records import ModelType, TensorSpec, UploadState
 from qdq.domain.states import JobState
-from qdq.service.errors import NotFoundError, RequestError, TooLargeError
 from qdq.service.submit import CompileOrder, Device, QuantizeOrder
 from qdq.service.uploads import plan_upload, read_plan
 from service.workbench_fakes import DATASET_ANSWER, ONNX_ANSWER, past

@@ -11,8 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from qdq.base.errors import InternalError, QdqError
-from qdq.service.errors import NotFoundError, TooLargeError
+from qdq.base.errors import InternalError, NotFoundError, QdqError, TooLargeError
 
 __all__ = ["PROTOBUF", "STATUS_HANDLERS", "detail", "protobuf"]
 

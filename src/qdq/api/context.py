@@ -11,8 +11,8 @@ from anyio import CapacityLimiter, to_thread
 from google.protobuf.message import DecodeError, Message
 from starlette.requests import Request
 
+from qdq.base.errors import NotFoundError, RequestError, TooLargeError
 from qdq.service import Workbench
-from qdq.service.errors import NotFoundError, RequestError, TooLargeError
 from qdq.service.sharing import Sharing
 
 __all__ = [

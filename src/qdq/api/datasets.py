@@ -18,7 +18,7 @@ from qdq.api.context import (
 from qdq.api.links import download_answer, form_url
 from qdq.api.translate.assets import created, dataset_to_wire
 from qdq.api.wire import workbench_pb2 as pb
-from qdq.service.errors import RequestError
+from qdq.base.errors import RequestError
 
 __all__ = [
     "create_dataset",

@@ -12,7 +12,7 @@ from qdq.api.answers import protobuf
 from qdq.api.context import context_of, read_body, read_message, run
 from qdq.api.translate.values import device_to_wire, user_to_wire
 from qdq.api.wire import workbench_pb2 as pb
-from qdq.service.errors import RequestError
+from qdq.base.errors import RequestError
 from qdq.service.frameworks import frameworks
 from qdq.service.workbench import Workbench
 

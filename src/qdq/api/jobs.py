@@ -14,9 +14,9 @@ from qdq.api.translate.results import result_to_wire
 from qdq.api.translate.summaries import summary_to_wire
 from qdq.api.translate.values import timestamp
 from qdq.api.wire import workbench_pb2 as pb
+from qdq.base.errors import NotFoundError, RequestError
 from qdq.domain.records import Job
 from qdq.domain.states import JobKind, JobState
-from qdq.service.errors import NotFoundError, RequestError
 
 __all__ = [
     "create_job",

@@ -10,7 +10,7 @@ from qdq.api.context import context_of, number_of, page_of, read_message, run, r
 from qdq.api.links import download_answer, part_urls
 from qdq.api.translate.assets import created, model_to_wire
 from qdq.api.wire import workbench_pb2 as pb
-from qdq.service.errors import RequestError
+from qdq.base.errors import RequestError
 
 __all__ = [
     "complete_upload",

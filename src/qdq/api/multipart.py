@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from qdq.service.errors import RequestError, TooLargeError
+from qdq.base.errors import RequestError, TooLargeError
 
 __all__ = ["Data", "MultipartLimits", "MultipartParser", "PartBegin", "PartEnd", "boundary_of"]
 

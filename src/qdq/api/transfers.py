@@ -12,8 +12,8 @@ from qdq.api.answers import detail
 from qdq.api.context import context_of, run
 from qdq.api.links import FORM_FIELD
 from qdq.api.multipart import Data, MultipartParser, PartBegin, PartEnd, boundary_of
+from qdq.base.errors import NotFoundError, RequestError, TooLargeError
 from qdq.ports.blobs import UploadSink
-from qdq.service.errors import NotFoundError, RequestError, TooLargeError
 from qdq.service.uploads import UploadPlan, read_plan
 
 __all__ = ["read_blob", "take_form", "take_part"]

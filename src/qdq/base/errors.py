@@ -13,6 +13,9 @@ QdqError
 ├── ChildCrashError        a child process died                 RUNTIME_CRASH
 ├── ChildMemoryError       a child process ran out of memory    RUNTIME_OUT_OF_MEMORY
 ├── ChildTimeoutError      a child process took too long        RUNTIME_TIMEOUT
+├── NotFoundError          the service has no such object       INVALID_ARGUMENT
+├── RequestError           a request that contradicts itself    INVALID_ARGUMENT
+├── TooLargeError          more bytes than the service takes    INVALID_ARGUMENT
 └── InternalError          a bug of ours                        INTERNAL_LOGIC
 """
 
@@ -31,11 +34,14 @@ __all__ = [
     "MissingDependencyError",
     "ModelCorruptError",
     "ModelInvalidError",
+    "NotFoundError",
     "OptionError",
     "OutputError",
     "PrecisionError",
     "QdqError",
+    "RequestError",
     "SpecError",
+    "TooLargeError",
     "UnsupportedError",
 ]
 
@@ -183,6 +189,24 @@ class ChildTimeoutError(QdqError):
     """A child process was ended because of its running time."""
 
     failure_type = FailureType.RUNTIME_TIMEOUT
+
+
+class NotFoundError(QdqError):
+    """There is no such object, or its bytes do not exist; the cause says why."""
+
+    failure_type = FailureType.INVALID_ARGUMENT
+
+
+class RequestError(QdqError):
+    """The request contradicts itself, or the state of what it names."""
+
+    failure_type = FailureType.INVALID_ARGUMENT
+
+
+class TooLargeError(QdqError):
+    """More bytes than the limit allows."""
+
+    failure_type = FailureType.INVALID_ARGUMENT
 
 
 class InternalError(QdqError):

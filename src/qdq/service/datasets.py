@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from qdq.base.errors import NotFoundError, RequestError
 from qdq.domain.ids import IdKind, is_id, new_id
 from qdq.domain.records import Dataset, Inspection, UploadState
 from qdq.ports.blobs import Blobs
 from qdq.ports.repository import Repository
-from qdq.service.errors import NotFoundError, RequestError
 from qdq.service.files import Download, OneAtATime, why_no_bytes
 from qdq.service.inspections import Inspector
 from qdq.service.limits import ServiceLimits

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qdq.base.devices import device_catalogue
-from qdq.base.errors import UnsupportedError
+from qdq.base.errors import RequestError, UnsupportedError
 from qdq.base.machine import HOST
 from qdq.domain.records import Device
-from qdq.service.errors import RequestError
 from qdq.service.intervals import parse_os_filter, version_key
 
 __all__ = ["DeviceCatalogue"]

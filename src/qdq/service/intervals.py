@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from qdq.service.errors import RequestError
+from qdq.base.errors import RequestError
 
 __all__ = ["OsFilter", "parse_os_filter", "version_key"]
 

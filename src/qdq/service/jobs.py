@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qdq.base.errors import NotFoundError, RequestError
 from qdq.domain.ids import IdKind, is_id
 from qdq.domain.records import Dataset, Job, Model
 from qdq.domain.states import JobKind, JobState
 from qdq.ports.blobs import Blobs
 from qdq.ports.repository import Repository
-from qdq.service.errors import NotFoundError, RequestError
 from qdq.service.files import Download
 from qdq.service.limits import ServiceLimits
 from qdq.service.names import check_name

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from qdq.base.errors import NotFoundError, RequestError
 from qdq.domain.ids import IdKind, is_id, new_id
 from qdq.domain.records import Inspection, Model, ModelType, UploadState
 from qdq.domain.states import JobState
 from qdq.ports.blobs import Blobs
 from qdq.ports.repository import Repository
-from qdq.service.errors import NotFoundError, RequestError
 from qdq.service.files import Download, OneAtATime, why_no_bytes
 from qdq.service.inspections import Inspector
 from qdq.service.limits import ServiceLimits

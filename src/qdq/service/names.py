@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from qdq.base.errors import RequestError
 from qdq.domain.records import Dataset, Model, ModelType
-from qdq.service.errors import RequestError
 
 __all__ = ["check_name", "dataset_filename", "model_filename", "safe_stem"]
 

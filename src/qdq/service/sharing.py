@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qdq.service.errors import RequestError
+from qdq.base.errors import RequestError
 
 __all__ = ["Sharing"]
 

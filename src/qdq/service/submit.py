@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from qdq.base import options as grammar
-from qdq.base.errors import DatasetError, OptionError, SpecError, UnsupportedError
+from qdq.base.errors import DatasetError, OptionError, RequestError, SpecError, UnsupportedError
 from qdq.base.options import Options, parse_options
 from qdq.base.precision import check_precision
 from qdq.domain.ids import IdKind, new_id
@@ -32,7 +32,6 @@ from qdq.ports.repository import Repository
 from qdq.service.checks import check_interface, check_samples, check_specs
 from qdq.service.datasets import Datasets, ready
 from qdq.service.devices import DeviceCatalogue
-from qdq.service.errors import RequestError
 from qdq.service.limits import ServiceLimits
 from qdq.service.models import Models, usable
 from qdq.service.names import check_name

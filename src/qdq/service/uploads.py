@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from qdq.service.errors import RequestError, TooLargeError
+from qdq.base.errors import RequestError, TooLargeError
 
 __all__ = ["UploadPlan", "plan_upload", "read_plan"]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from qdq.api.translate.values import quantize_dtype_name, read_device, read_specs
 from qdq.api.wire import workbench_pb2 as pb
+from qdq.base.errors import RequestError
 from qdq.domain.records import Job
-from qdq.service.errors import RequestError
 from qdq.service.submit import (
     CompileOrder,
     InferenceOrder,

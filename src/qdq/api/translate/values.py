@@ -10,8 +10,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from qdq.api.context import Account
 from qdq.api.wire import workbench_pb2 as pb
+from qdq.base.errors import RequestError
 from qdq.domain.records import Device, TensorSpec
-from qdq.service.errors import RequestError
 
 __all__ = [
     "device_to_wire",
