@@ -74,6 +74,7 @@ def main(role: str, folder: str, *rest: str) -> None:
     repository = open_store(Path(folder))
     match role:
         case "claim":
+            (Path(folder) / f"ready-{rest[0]}").touch()
             claim_all(repository, rest[0], int(rest[1]))
         case "write":
             write_for_ever(repository, rest[0])

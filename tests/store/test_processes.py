@@ -50,6 +50,10 @@ def test_two_processes_share_200_jobs(tmp_path: Path) -> None:
         process("claim", tmp_path, "a", "200") as first,
         process("claim", tmp_path, "b", "200") as second,
     ):
+        end = time.monotonic() + 60
+        while not all((tmp_path / f"ready-{name}").exists() for name in "ab"):
+            assert time.monotonic() < end, "a process did not start"
+            time.sleep(0.01)
         for number in range(200):
             store_worker.submit(repository, f"j{number}")
         claimed = []
