@@ -36,6 +36,8 @@ def claim_all(repository: SqlRepository, worker: str, wanted: int) -> None:
         assert repository.set_state(job.id, job.attempt, JobState.OPTIMIZING_MODEL)
         finish(repository, job)
         print(job.id, flush=True)
+        # As work would: SQLite's lock is not fair, and a waiting process sleeps ever longer.
+        time.sleep(0.005)
 
 
 def finish(repository: SqlRepository, job: Job) -> None:
