@@ -126,6 +126,7 @@ class FileRegion:
         with self._lock:
             self._file.seek(self._start + offset)
             while done < len(buffer):
+                # An unbuffered file has readinto, which BinaryIO does not declare.
                 count = self._file.readinto(buffer[done:])  # type: ignore[attr-defined]
                 if not count:
                     break

@@ -5,11 +5,9 @@ Spec: ``input_specs`` {name: [shape, dtype]} or null, ``options``, ``device`` or
 
 from __future__ import annotations
 
-from inspect import signature
 from typing import Any
 
 from qdq import library
-from qdq.base.errors import UnsupportedError
 from qdq.base.progress import Progress
 from qdq.worker.stages.files import MODEL_OUTPUT, find_input, open_model, pack_model
 from qdq.worker.stages.log import log, log_lines
@@ -26,8 +24,8 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
         input_specs=spec.get("input_specs") or None,
         device=spec.get("device"),
         options=spec.get("options", ""),
+        calibration=find_input("calibration"),
         progress=progress,
-        **_calibration(),
     )
     told = done.to_dict()
     log(f"options resolved: {told['options'] or 'none'}")
@@ -40,15 +38,3 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
         "output_spec": output_specs(done.model),
         "notices": told["notices"],
     }
-
-
-def _calibration() -> dict[str, Any]:
-    path = find_input("calibration")
-    if path is None:
-        return {}
-    if "calibration" not in signature(library.compile).parameters:
-        raise UnsupportedError(
-            "This version of qdq does not calibrate while it compiles",
-            remedy="Quantize the model first, and compile the result",
-        )
-    return {"calibration": path}
