@@ -1,0 +1,137 @@
+"""What TFLite's integer kernels demand, as data: one row for an ONNX op, one for a TFLite op.
+
+``ops.json`` has a row for each ONNX op that may run in integers; ``operators.json`` one for each
+TFLite op that lowerings emit: its options table, its version by dtype, its tolerance by dtype.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from qdq.base.errors import InternalError
+
+__all__ = [
+    "OpRow",
+    "OperatorRow",
+    "WeightRow",
+    "op_row",
+    "op_rows",
+    "operator_row",
+    "operator_rows",
+]
+
+INTEGER_DTYPES = ("int8", "int16")
+_OP_KEYS = {"data", "dtypes", "weight", "bias", "fuses", "same", "exact", "fixed", "note"}
+_OPERATOR_KEYS = {"options", "versions", "tolerance", "note"}
+
+
+@dataclass(frozen=True, slots=True)
+class WeightRow:
+    """The constant input that holds weights: ``axis`` is where its channels may have own scales.
+
+    An axis is a number, ``last``, or ``gemm`` (by transB); ``zero_point`` is ``zero`` or ``any``.
+    """
+
+    input: int
+    axis: int | str
+    zero_point: str = "zero"
+
+
+@dataclass(frozen=True, slots=True)
+class OpRow:
+    """How an ONNX op runs in integers.
+
+    ``data`` lists the inputs that must be quantized (None: all); ``same`` says that the kernel
+    works on one scale only: ``inputs`` are brought to the output's, or the ``output`` is made in
+    the input's and brought to its own after; ``exact``: results are inputs unchanged, so that the
+    op also runs on integers where its output has no encoding; ``fixed`` gives the one output
+    (scale, zero point) that the kernel makes; ``fuses``: the kernel has a fused activation.
+    """
+
+    op_type: str
+    data: tuple[int, ...] | None
+    dtypes: tuple[str, ...] = INTEGER_DTYPES
+    weight: WeightRow | None = None
+    bias: int | None = None
+    fuses: bool = False
+    same: str = ""
+    exact: bool = False
+    fixed: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorRow:
+    """A TFLite op: the name of its options table, its version and tolerance (LSB) by dtype."""
+
+    name: str
+    options: str | None
+    versions: Mapping[str, int]
+    tolerance: Mapping[str, float]
+
+    def version(self, dtype: str) -> int:
+        """Return the version that first had this dtype; ``any`` stands for those not listed."""
+        return self.versions.get(dtype, self.versions.get("any", 1))
+
+
+def op_row(op_type: str) -> OpRow | None:
+    """Return the row of an ONNX op, None where it never runs in integers."""
+    return op_rows().get(op_type)
+
+
+def operator_row(name: str) -> OperatorRow:
+    """Return the row of a TFLite op."""
+    try:
+        return operator_rows()[name]
+    except KeyError:
+        raise InternalError(f"operators.json has no row for {name}") from None
+
+
+@cache
+def op_rows() -> Mapping[str, OpRow]:
+    """Return all rows of ONNX ops."""
+    return {name: _op(name, row) for name, row in _table("ops.json").items()}
+
+
+@cache
+def operator_rows() -> Mapping[str, OperatorRow]:
+    """Return all rows of TFLite ops."""
+    return {name: _operator(name, row) for name, row in _table("operators.json").items()}
+
+
+def _table(name: str) -> dict[str, dict[str, Any]]:
+    text = resources.files(__name__).joinpath(name).read_text(encoding="utf-8")
+    table: dict[str, dict[str, Any]] = json.loads(text)["rows"]
+    return table
+
+
+def _op(name: str, row: dict[str, Any]) -> OpRow:
+    _check_keys(name, row, _OP_KEYS)
+    data = row["data"]
+    return OpRow(
+        name,
+        None if data == "all" else tuple(data),
+        tuple(row.get("dtypes", INTEGER_DTYPES)),
+        WeightRow(**row["weight"]) if "weight" in row else None,
+        row.get("bias"),
+        row.get("fuses", False),
+        row.get("same", ""),
+        row.get("exact", False),
+        {dtype: (2.0**exponent, zero) for dtype, (exponent, zero) in row.get("fixed", {}).items()},
+    )
+
+
+def _operator(name: str, row: dict[str, Any]) -> OperatorRow:
+    _check_keys(name, row, _OPERATOR_KEYS)
+    return OperatorRow(
+        name, row.get("options"), row.get("versions", {"any": 1}), row.get("tolerance", {})
+    )
+
+
+def _check_keys(name: str, row: dict[str, Any], known: set[str]) -> None:
+    if unknown := set(row) - known:
+        raise InternalError(f"The row of {name} has unknown keys: {', '.join(sorted(unknown))}")
