@@ -250,3 +250,35 @@ def test_requantizes_between_different_scales(
     assert names.index("MAX_POOL_2D:INT8") < len(names) - 1 - names[::-1].index("QUANTIZE:INT8")
     pool = next(op for op in lite.operators if op.name == "MAX_POOL_2D")
     assert pool.inputs[0].quantization.scale == pool.outputs[0].quantization.scale
+
+
+@pytest.mark.parametrize(
+    ("op", "scales", "dtype"),
+    [
+        ("Add", (128.0, 1.0, 1.0), "int8"),
+        ("Mul", (4.0, 4.0, 1.0), "int8"),
+        ("Mul", (4.0, 4.0, 1.0), "int16"),
+        ("Sub", (1.0, 8192.0, 1.0), "int16"),
+    ],
+)
+def test_scales_that_overflow_a_kernel_make_a_float_island(
+    op: str,
+    scales: tuple[float, ...],
+    dtype: str,
+    parse: Callable[..., Any],
+    lite: Callable[..., Any],
+) -> None:
+    text = f"""g (float[1,4] x, float[1,4] z) => (float[1,4] y) {{
+        a = QuantizeLinear (x, s0, zero) b = DequantizeLinear (a, s0, zero)
+        c = QuantizeLinear (z, s1, zero) d = DequantizeLinear (c, s1, zero)
+        e = {op} (b, d)
+        f = QuantizeLinear (e, s2, zero) y = DequantizeLinear (f, s2, zero) }}"""
+    steps = {f"s{i}": np.float32(scale) for i, scale in enumerate(scales)}
+    finer = {**steps, "s2": np.float32(steps["s2"] * 1.25)}
+    zero = np.asarray(0, dtype)
+
+    made = lite(parse(text, opset=21, zero=zero, **steps))
+    below = lite(parse(text, opset=21, zero=zero, **finer))
+
+    assert "overflows" in made.model.notices[0]
+    assert not below.model.notices

@@ -53,7 +53,7 @@ CASES = {
     "mul_scalar": _image("Mul (x, k)", "MUL", constants={"k": np.float32(1.7)}),
     "sub_from": _image("Sub (k, x)", "SUB", constants={"k": _normal(1, 4, 1, 1)}),
     "add_row": _two("Add (x, z)", "ADD", shape="9,8"),
-    "div": _image("Div (x, k)", "DIV", constants={"k": np.float32(3)}, dtypes=("int8",)),
+    "div": _image("Div (x, k)", "DIV", constants={"k": np.float32(3)}, island=True),
     "relu": _image("Relu (x)", "RELU"),
     "clip": _image(
         "Clip (x, a, c)", "MINIMUM", constants={"a": np.float32(-0.3), "c": np.float32(1)}

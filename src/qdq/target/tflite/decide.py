@@ -157,14 +157,30 @@ def _problem(node: Node, row: OpRow, encodings: tuple[Encoding, ...], view: View
     dtype = dtypes.pop()
     if dtype not in row.dtypes:
         return f"TFLite has no {dtype} kernel for it"
+    why = _scale_problem(node, row, sources, encodings[0])
+    return why or _weight_problem(node, row, sources[0], view)
+
+
+def _scale_problem(node: Node, row: OpRow, sources: list[Encoding], output: Encoding) -> str:
+    dtype, scale = output.dtype, output.scale[0]
     if dtype in row.fixed:
-        scale = row.fixed[dtype][0]
-        if scale > encodings[0].scale[0] * MAX_COARSER:
-            return (
-                f"TFLite's {dtype} kernel has the fixed output scale {scale:.6g}, coarser than the "
-                f"model's {encodings[0].scale[0]:.6g}"
-            )
-    return _weight_problem(node, row, sources[0], view)
+        fixed = row.fixed[dtype][0]
+        if fixed <= scale * MAX_COARSER:
+            return ""
+        return (
+            f"TFLite's {dtype} kernel has the fixed output scale {fixed:.6g}, coarser than the "
+            f"model's {scale:.6g}"
+        )
+    if row.weight is not None:
+        return ""
+    scales = [source.scale[0] for source in sources]
+    coarsest = float(np.prod(scales)) if node.op_type == "Mul" else max(scales)
+    if coarsest / scale < row.ratio[dtype]:
+        return ""
+    return (
+        f"TFLite's {dtype} kernel overflows: its inputs' scale {coarsest:.6g} is "
+        f"{row.ratio[dtype]:g} times its output's {scale:.6g} or more"
+    )
 
 
 def _weight_problem(node: Node, row: OpRow, source: Encoding, view: View) -> str:

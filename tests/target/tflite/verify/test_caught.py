@@ -203,3 +203,39 @@ def test_the_result_as_json(kit: SimpleNamespace) -> None:
         "elements": 256,
         "reason": "",
     }
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [("int8", [0.1]), ("int8", [0.1, 0.2, 0.3]), ("float16", None)]
+)
+def test_constants_that_xnnpack_dequantizes_ahead(
+    kit: SimpleNamespace, dtype: str, scale: list[float] | None
+) -> None:
+    weight = np.arange(-12, 12).astype(dtype).reshape(3, 8)
+    tensors = [
+        kit.Tensor("x", "float32", (1, 8)),
+        kit.Tensor("w", dtype, (3, 8), scale, data=weight),
+        kit.Tensor("f", "float32", (3, 8)),
+        kit.Tensor("y", "float32", (1, 3)),
+    ]
+    ops = [
+        ("DEQUANTIZE", ["w"], ["f"], {"version": 5}),
+        ("FULLY_CONNECTED", ["x", "f", ""], ["y"], {"version": 1}),
+    ]
+    found = verify_tflite(kit.Model(tensors, ops, ["x"], ["y"]).to_bytes()).require()
+    assert {(check.name, check.kernels): check.status for check in found.checks} == {
+        ("DEQUANTIZE", "xnnpack"): Status.UNCHECKED,
+        ("DEQUANTIZE", "builtin"): Status.PASSED,
+        ("FULLY_CONNECTED", "xnnpack"): Status.PASSED,
+        ("FULLY_CONNECTED", "builtin"): Status.PASSED,
+    }
+
+
+def test_weights_of_four_bits(kit: SimpleNamespace) -> None:
+    weight = np.random.default_rng(2).integers(-8, 8, (4, 3, 3, 2)).astype(np.int8)
+    good = convolution(kit, weight=weight)
+    raw = weight.reshape(-1).view(np.uint8) & 15
+    good.tensors[1].dtype, good.tensors[1].data = "int4", raw[0::2] | (raw[1::2] << 4)
+    good.ops[0][3]["version"] = 7
+    found = verify_tflite(good.to_bytes(), kernels=[Kernels.BUILTIN]).require()
+    assert [check.status for check in found.checks] == [Status.PASSED] * 3

@@ -26,7 +26,9 @@ __all__ = [
 ]
 
 INTEGER_DTYPES = ("int8", "int16")
-_OP_KEYS = {"data", "dtypes", "weight", "bias", "fuses", "same", "exact", "fixed", "note"}
+# From about 2^14 on, the fixed-point factors of int16 kernels and of QUANTIZE overflow.
+_RATIO = {"int8": 13, "int16": 13}
+_OP_KEYS = {"data", "dtypes", "weight", "bias", "fuses", "same", "exact", "fixed", "ratio", "note"}
 _OPERATOR_KEYS = {"options", "versions", "tolerance", "note"}
 
 
@@ -50,7 +52,8 @@ class OpRow:
     works on one scale only: ``inputs`` are brought to the output's, or the ``output`` is made in
     the input's and brought to its own after; ``exact``: results are inputs unchanged, so that the
     op also runs on integers where its output has no encoding; ``fixed`` gives the one output
-    (scale, zero point) that the kernel makes; ``fuses``: the kernel has a fused activation.
+    (scale, zero point) that the kernel makes; ``fuses``: the kernel has a fused activation;
+    ``ratio``: the kernel overflows where the inputs' scale is this many times the output's.
     """
 
     op_type: str
@@ -62,6 +65,7 @@ class OpRow:
     same: str = ""
     exact: bool = False
     fixed: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    ratio: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,7 @@ def _op(name: str, row: dict[str, Any]) -> OpRow:
         row.get("same", ""),
         row.get("exact", False),
         {dtype: (2.0**exponent, zero) for dtype, (exponent, zero) in row.get("fixed", {}).items()},
+        {dtype: 2.0**power for dtype, power in {**_RATIO, **row.get("ratio", {})}.items()},
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -24,7 +24,6 @@ __all__ = ["verify_tflite"]
 
 _RANDOM_SAMPLES = 4
 _SEED = 2718
-_BUILTIN = str(Kernels.BUILTIN)
 _MOVES = ("TRANSPOSE", "RESHAPE")
 
 
@@ -47,27 +46,24 @@ def verify_tflite(
     operator with each of ``kernels``, all of them end to end as deployed.  ``qdq`` and
     ``float_model`` have the TFLite model's inputs and outputs, by name; where channels were moved
     last the collections name it, which matters only to shapes that fit both ways.
-    Raises ModelCorruptError, DatasetError, MissingDependencyError; what is wrong with the model
-    is in the result.
+    Raises ModelCorruptError, DatasetError; what is wrong with the model is in the result.
     """
     model = read_tflite(data)
-    sources = Sources(
-        qdq, float_model, frozenset(channel_last_inputs), frozenset(channel_last_outputs)
-    )
+    last = frozenset(channel_last_inputs), frozenset(channel_last_outputs)
+    sources = Sources(qdq, float_model, *last)
     chosen = list(samples) or _random_samples(model, sources.channel_last_inputs)
     refused: dict[str, str] = {}
     checks: list[OpCheck] = []
     for kind in kernels:
         try:
             run = run_tflite(data, kind, threads=threads)
-            judged = {check.index for check in checks if check.kernels == _BUILTIN}
-            checks += _checked(model, run, chosen[:op_samples], sources, judged)
+            checks += _checked(model, run, chosen[:op_samples], sources, checks)
         except UnsupportedError as error:
             refused[str(kind)] = error.cause
     outputs: tuple[EndToEnd, ...] = ()
     try:
-        run = run_tflite(data, Kernels.XNNPACK, preserve=False, threads=threads)
-        outputs = compare_outputs(model, run, chosen, sources)
+        deployed = run_tflite(data, Kernels.XNNPACK, preserve=False, threads=threads)
+        outputs = compare_outputs(model, deployed, chosen, sources)
     except UnsupportedError as error:
         refused["deployed"] = error.cause
     return Verification(merged(checks), outputs, refused, len(chosen))
@@ -78,17 +74,19 @@ def _checked(
     run: Run,
     samples: Sequence[Mapping[str, Array]],
     sources: Sources,
-    judged: Collection[int],
-) -> Iterator[OpCheck]:
-    """Yield the checks of a run; of ``judged`` ones TFLite's own kernels have been checked."""
+    before: Sequence[OpCheck],
+) -> list[OpCheck]:
+    """Return the checks of a run, less those of TFLite's own kernels that were made ``before``."""
     delegated = run.delegated()
     made = {op.index for op in model.ops if not delegated.isdisjoint(op.outputs)}
-    skip = set(judged) - made
+    skip = {check.index for check in before if check.kernels == Kernels.BUILTIN} - made
+    checks: list[OpCheck] = []
     if skip.issuperset(range(len(model.ops))):
-        return
+        return checks
     for sample in samples:
         run.invoke(feeds_of(model, sample, sources.channel_last_inputs))
-        yield from check_ops(model, run.tensor, delegated, skip=skip)
+        checks += check_ops(model, run.tensor, delegated, skip=skip)
+    return checks
 
 
 def _random_samples(model: TfliteModel, channel_last: Collection[str]) -> list[dict[str, Array]]:
