@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         QdqError,
         SpecError,
         UnsupportedError,
+        VerificationError,
     )
     from qdq.base.version import __version__
     from qdq.frontend import InputSpec
@@ -45,6 +46,7 @@ __all__ = [
     "QdqError",
     "SpecError",
     "UnsupportedError",
+    "VerificationError",
     "__version__",
     "compare",
     "compile",

@@ -134,6 +134,19 @@ def test_inference_is_that_of_onnx_runtime(run_checks: RunChecks, assets: Path, 
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_tflite_inference_is_that_of_onnx_runtime(run_checks: RunChecks, assets: Path) -> None:
+    folder = run_checks("inference_profile")[1]
+    (expected,) = _run(assets / "net.onnx", _stored(folder / "inputs.npz"))
+    found = _stored(folder / "tflite_outputs.npz")["logits"]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_integer_tflite_is_close(run_checks: RunChecks, assets: Path) -> None:
+    folder = run_checks("inference_profile")[1]
+    (expected,) = _run(assets / "net.onnx", _stored(folder / "inputs.npz"))
+    assert _sqnr(expected, _stored(folder / "int8_outputs.npz")["logits"]) > 18
+
+
 @pytest.mark.parametrize("bits", ["32", "64"])
 def test_integer_inputs(run_checks: RunChecks, assets: Path, bits: str) -> None:
     folder = run_checks("inference_profile")[1]

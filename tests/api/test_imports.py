@@ -9,6 +9,7 @@ PROGRAM = """
 import sys
 import qdq.api, qdq.service
 heavy = {"numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "h5py", "torch", "ml_dtypes"}
+heavy |= {"ai_edge_litert", "flatbuffers"}
 print(sorted(heavy & set(sys.modules)))
 """
 

@@ -307,7 +307,7 @@ async def test_artifacts_and_logs(wire):
     assert (await wire.http.get(listed.artifacts[0].url)).content == b"the log"
 
 
-@pytest.mark.parametrize("options", ["--target_runtime tflite", "--nonsense", "--output_names"])
+@pytest.mark.parametrize("options", ["--target_runtime qnn_dlc", "--nonsense", "--output_names"])
 async def test_bad_options_make_no_job(wire, options):
     job = pb.CompileJob(options=options)
     job.model.model_id = await wire.upload_model()

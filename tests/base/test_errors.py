@@ -28,6 +28,7 @@ WIRE = {
     "NotFoundError": 13001,
     "RequestError": 13001,
     "TooLargeError": 13001,
+    "VerificationError": 1001,
     "InternalError": 1001,
 }
 

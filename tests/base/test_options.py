@@ -240,6 +240,14 @@ def test_any_text_parses_or_is_an_option_error(text: str) -> None:
         (JobKind.PROFILE, "--max_profiler_iterations 50", "max_profiler_iterations", 50),
         (JobKind.PROFILE, "--max_profiler_time 2.5", "max_profiler_time", 2.5),
         (JobKind.PROFILE, "--compute_unit cpu", "compute_unit", ("cpu",)),
+        (JobKind.COMPILE, "--target_runtime tflite", "target_runtime", "tflite"),
+        (JobKind.PROFILE, "--tflite_delegates xnnpack", "tflite_delegates", ("xnnpack",)),
+        (
+            JobKind.PROFILE,
+            "--tflite_options number_of_threads=2",
+            "tflite_options",
+            (("number_of_threads", "2"),),
+        ),
         (JobKind.PROFILE, "", "compute_unit", ("all",)),
     ],
 )
@@ -250,7 +258,11 @@ def test_supported_options(kind: JobKind, text: str, name: str, value: object) -
 @pytest.mark.parametrize(
     ("kind", "text", "part"),
     [
-        (JobKind.COMPILE, "--target_runtime tflite", "no TFLite target yet"),
+        (JobKind.PROFILE, "--tflite_options enable_fp16=true", "enable_fp16"),
+        (JobKind.PROFILE, "--tflite_options number_of_threads=0", "cannot be '0'"),
+        (JobKind.PROFILE, "--tflite_options number_of_threads=many", "cannot be 'many'"),
+        (JobKind.PROFILE, "--tflite_delegates xnnpack,gpu", "GPU"),
+        (JobKind.PROFILE, "--tflite_delegates nnapi", "NNAPI"),
         (JobKind.COMPILE, "--target_runtime qnn_dlc", "no QNN target yet"),
         (JobKind.COMPILE, "--target_runtime qnn_context_binary", "no QNN target yet"),
         (JobKind.COMPILE, "--target_runtime precompiled_qnn_onnx", "no QNN target yet"),

@@ -20,11 +20,11 @@ def requirements() -> dict[str, tuple[str, str | None]]:
     """Return name -> (minimum, extra) as pyproject.toml has them."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     rows = [(text, None) for text in project["dependencies"]]
-    for extra in ("torch", "server"):
+    for extra in ("torch", "server", "tflite"):
         rows += [(text, extra) for text in project["optional-dependencies"][extra]]
     found = {}
     for text, extra in rows:
-        name, minimum = text.replace("==", ">=").split(">=")
+        name, minimum = text.replace("==", ">=").removesuffix(".*").split(">=")
         found[name] = (minimum, extra)
     return found
 

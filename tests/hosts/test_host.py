@@ -45,6 +45,12 @@ def test_attributes_are_in_the_clients_form() -> None:
     assert "framework:qnn" not in device.attributes
 
 
+def test_frameworks_are_those_that_are_installed() -> None:
+    assert {"framework:onnx", "framework:tflite"} <= set(host_device().attributes)
+    device = make_device(machine("CPU"), release="1", frameworks=("onnx", "tflite"))
+    assert "framework:tflite" in device.attributes
+
+
 def test_it_is_this_machine() -> None:
     device = host_device()
     first = describe_machine().cpu.split("(")[0].split()[0]

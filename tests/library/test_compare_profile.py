@@ -103,6 +103,8 @@ def test_profile_stops_after_its_time(model: Path) -> None:
         ),
         ({"options": "--compute_unit npu"}, "NPU"),
         ({"options": "--tflite_delegates qnn"}, "--tflite_delegates"),
+        ({"options": "--tflite_delegates xnnpack"}, "is for TFLite models"),
+        ({"options": "--tflite_options number_of_threads=1"}, "is for TFLite models"),
         ({"options": "--range_scheme auto"}, "belongs to quantize jobs"),
     ],
 )

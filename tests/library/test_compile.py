@@ -134,7 +134,7 @@ def test_compiling_a_quantized_model_again_changes_nothing(
 @pytest.mark.parametrize(
     ("arguments", "error", "part"),
     [
-        ({"options": "--target_runtime tflite"}, qdq.OptionError, "no TFLite target yet"),
+        ({"options": "--target_runtime tflite"}, qdq.OutputError, "does not end in .tflite"),
         ({"options": "--target_runtime qnn_dlc"}, qdq.OptionError, "no QNN target yet"),
         ({"options": "--compute_unit npu"}, qdq.OptionError, "--compute_unit"),
         ({"options": "--quantize_weight_type float16"}, qdq.OptionError, "--quantize_weight_type"),

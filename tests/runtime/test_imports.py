@@ -18,9 +18,10 @@ def test_unknown_name():
         runtime.nope  # noqa: B018 - the access is the test
 
 
-def test_profiling_child_imports_no_graph_library():
+@pytest.mark.parametrize("child", ["profile_child", "litert.profile_child"])
+def test_profiling_child_imports_no_graph_library(child):
     code = (
-        "import sys, qdq.runtime.profile_child\n"
+        f"import sys, qdq.runtime.{child}\n"
         "print([m for m in ('onnx', 'onnx_ir', 'onnxscript', 'h5py', 'torch') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

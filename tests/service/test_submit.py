@@ -19,7 +19,7 @@ from qdq.base.errors import (
 from qdq.domain.records import Device, ModelType, Severity, TensorSpec, UploadState
 from qdq.domain.states import JobKind, JobState
 from qdq.service.submit import CompileOrder, InferenceOrder, LinkOrder, QuantizeOrder
-from service.workbench_fakes import IMAGE, ONNX_ANSWER
+from service.workbench_fakes import IMAGE, ONNX_ANSWER, TFLITE_ANSWER
 
 HOST = Device("host")
 PHONE = Device("Samsung Galaxy S24 (Family)")
@@ -66,7 +66,69 @@ def test_the_default_target_is_told(room):
     assert "No --target_runtime" in notice.message
 
 
-@pytest.mark.parametrize("runtime", ["tflite", "qnn_dlc", "qnn_context_binary"])
+def test_the_tflite_target_is_seeded_as_tflite(room):
+    job = _compile(room, options="--target_runtime tflite --quantize_io")
+    target = room.repository.models[job.target_model_id]
+    assert (target.type, target.producer_id) == (ModelType.TFLITE, job.id)
+    # A client may submit on it at once.
+    assert _inference(room, model_id=target.id).model_ids == (target.id,)
+
+
+@pytest.fixture
+def lite(room):
+    room.stages.answers["inspect_model"] = TFLITE_ANSWER
+    return room.add_model(ModelType.TFLITE)
+
+
+def test_tflite_runs_on_the_host(room, lite):
+    room.stages.answers["inspect_dataset"] = {
+        "samples": 2, "inputs": [{**IMAGE, "dtype": "int8"}]
+    }  # fmt: skip
+    data = room.add_dataset()
+    job = _inference(room, model_id=lite.id, dataset_id=data.id)
+    assert (job.kind, job.profiling) == (JobKind.INFERENCE, True)
+    old = _inference(room, model_id=lite.id, legacy_profile=True, profiling=False)
+    assert old.kind is JobKind.PROFILE
+    options = "--tflite_options number_of_threads=2 --tflite_delegates xnnpack --compute_unit cpu"
+    assert _inference(room, model_id=lite.id, options=options).options == options
+    room.stages.answers["inspect_dataset"] = {"samples": 2, "inputs": [IMAGE]}
+    with pytest.raises(DatasetError, match="the model takes int8"):
+        _inference(room, model_id=lite.id, dataset_id=room.add_dataset(b"float").id)
+
+
+@pytest.mark.parametrize("unit", ["npu", "gpu"])
+def test_tflite_on_other_units_is_refused_by_name(room, lite, unit):
+    with pytest.raises(OptionError, match=unit.upper()):
+        _inference(room, model_id=lite.id, options=f"--compute_unit {unit}")
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ("--tflite_options number_of_threads=1", "is for TFLite models"),
+        ("--tflite_delegates xnnpack", "is for TFLite models"),
+        ("--tflite_delegates qnn", "NPU"),
+        ("--tflite_options enable_fp16=true", "enable_fp16"),
+    ],
+)
+def test_options_of_tflite_on_another_model(room, options, part):
+    with pytest.raises(OptionError, match=part):
+        _inference(room, options=options)
+
+
+def test_tflite_without_litert(room, lite, monkeypatch):
+    host = room.workbench.devices.host
+    bare = dataclasses.replace(host, attributes=("framework:onnx", "os:linux"))
+    monkeypatch.setattr(room.workbench.devices, "host", bare)
+    with pytest.raises(UnsupportedError, match="does not run tflite models"):
+        _inference(room, model_id=lite.id)
+
+
+def test_download_of_tflite_has_its_suffix(room, lite):
+    assert room.workbench.models.download(lite.id).filename == "net.tflite"
+
+
+@pytest.mark.parametrize("runtime", ["qnn_dlc", "qnn_context_binary"])
 def test_targets_that_are_missing_are_refused_by_name(room, runtime):
     with pytest.raises(OptionError, match=runtime):
         _compile(room, options=f"--target_runtime {runtime}")
@@ -167,6 +229,7 @@ def test_torchscript_needs_specs(room):
 
 @pytest.mark.parametrize("kind", [ModelType.TFLITE, ModelType.QNN_CONTEXT_BINARY])
 def test_compile_refuses_types_by_name(room, kind):
+    room.stages.answers["inspect_model"] = TFLITE_ANSWER
     with pytest.raises(UnsupportedError, match=kind.name):
         _compile(room, model_id=room.add_model(kind).id)
 
@@ -195,8 +258,8 @@ def test_precisions_are_checked(room, pair):
 
 
 def test_quantize_takes_onnx_and_data_only(room):
-    with pytest.raises(UnsupportedError, match="TFLITE"):
-        _quantize(room, model_id=room.add_model(ModelType.TFLITE).id)
+    with pytest.raises(UnsupportedError, match="QNN_DLC"):
+        _quantize(room, model_id=room.add_model(ModelType.QNN_DLC).id)
     with pytest.raises(DatasetError):
         _quantize(room, calibration_id=None)
     with pytest.raises(NotFoundError):

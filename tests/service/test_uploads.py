@@ -20,7 +20,7 @@ from qdq.domain.records import ModelType, TensorSpec, UploadState
 from qdq.domain.states import JobState
 from qdq.service.submit import CompileOrder, Device, QuantizeOrder
 from qdq.service.uploads import plan_upload, read_plan
-from service.workbench_fakes import DATASET_ANSWER, ONNX_ANSWER, past
+from service.workbench_fakes import DATASET_ANSWER, ONNX_ANSWER, TFLITE_ANSWER, past
 
 
 def test_a_model_is_inspected_when_its_upload_is_confirmed(room):
@@ -124,7 +124,15 @@ def test_content_that_is_not_what_was_declared_is_refused(room):
         room.add_model(ModelType.ONNX)
 
 
-@pytest.mark.parametrize("kind", [ModelType.TFLITE, ModelType.QNN_DLC])
+def test_tflite_is_inspected_with_its_encodings(room):
+    room.stages.answers["inspect_model"] = TFLITE_ANSWER
+    found = room.add_model(ModelType.TFLITE).inspection
+    assert (found.format, found.hazards) == ("tflite", ("flex_ops: FlexConv2D",))
+    (image,) = found.inputs
+    assert (image.dtype, image.scale, image.zero_point) == ("int8", 0.5, -3)
+
+
+@pytest.mark.parametrize("kind", [ModelType.MLMODEL, ModelType.QNN_DLC])
 def test_types_that_cannot_be_imported_are_stored_unread(room, kind):
     model = room.add_model(kind)
     assert model.upload is UploadState.READY

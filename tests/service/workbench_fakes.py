@@ -261,13 +261,21 @@ ONNX_ANSWER: dict[str, Any] = {
     "hazards": [{"kind": "custom_op", "detail": "Foo"}],
     "opset": 17,
 }
+TFLITE_ANSWER: dict[str, Any] = {
+    "format": "tflite",
+    "inputs": [{**IMAGE, "dtype": "int8"}],
+    "outputs": [{"name": "y", "dtype": "float32", "shape": [1, 10]}],
+    "input_spec": [{**IMAGE, "dtype": "int8", "scale": 0.5, "zero_point": -3}],
+    "output_spec": [{"name": "y", "dtype": "float32", "shape": [1, 10]}],
+    "hazards": [{"kind": "flex_ops", "detail": "FlexConv2D"}],
+}
 DATASET_ANSWER: dict[str, Any] = {
     "samples": 4,
     "inputs": [
         {**IMAGE, "same_layout": True, "layouts": [{"dtype": "float32", "shape": [1, 3, 8, 8]}]}
     ],
 }
-HOST_ATTRIBUTES = ("format:host", "framework:onnx", "os:linux", "vendor:amd")
+HOST_ATTRIBUTES = ("format:host", "framework:onnx", "framework:tflite", "os:linux", "vendor:amd")
 
 
 def past(days: int) -> datetime:

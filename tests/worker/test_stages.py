@@ -297,7 +297,7 @@ def test_errors_name_no_path_of_this_machine(stage, tmp_path):
 def test_kinds_that_are_not_taken(stage, tmp_path):
     lite = tmp_path / "m"
     lite.write_bytes(b"\x1c\0\0\0TFL3" + bytes(60))
-    with pytest.raises(UnsupportedError, match="TFLite"):
+    with pytest.raises(ModelCorruptError, match="TFLite file is damaged"):
         stage("inspect_model", model=lite)
     with pytest.raises(ModelInvalidError, match="at its top"):
         stage("inspect_model", model=_zip_of(tmp_path / "z", [("model.onnx", b"")]))

@@ -8,6 +8,7 @@ QdqError
 ├── ModelCorruptError      the bytes are no readable model      MODEL_CORRUPT
 ├── ModelInvalidError      readable, but not a usable model     MODEL_INVALID
 ├── UnsupportedError       valid, but not supported here        UNSUPPORTED
+├── VerificationError      a compiled model computes otherwise  INTERNAL_LOGIC
 ├── MissingDependencyError an optional package is absent        RUNTIME_FAILED_DEPENDENCY
 ├── OutputError            the result cannot be written         RUNTIME_OUT_OF_DISK
 ├── ChildCrashError        a child process died                 RUNTIME_CRASH
@@ -43,6 +44,7 @@ __all__ = [
     "SpecError",
     "TooLargeError",
     "UnsupportedError",
+    "VerificationError",
 ]
 
 
@@ -159,6 +161,12 @@ class UnsupportedError(QdqError):
     """The request is valid but this version does not do it."""
 
     failure_type = FailureType.UNSUPPORTED
+
+
+class VerificationError(QdqError):
+    """A compiled model does not compute what its source does: of the compiler or the runtime."""
+
+    failure_type = FailureType.INTERNAL_LOGIC
 
 
 class MissingDependencyError(QdqError):

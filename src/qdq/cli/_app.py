@@ -32,6 +32,7 @@ _DATA = "an .h5 in the client's layout, an .npz (samples on axis 0), or a folder
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="The model, as ONNX.")]
+Runnable = Annotated[Path, typer.Argument(metavar="MODEL", help="The model: ONNX or .tflite.")]
 AnyModel = Annotated[
     Path, typer.Argument(metavar="MODEL", help="ONNX, TorchScript (.pt), .pt2 or an AIMET folder.")
 ]
@@ -119,7 +120,15 @@ def quantize(
 def compile(
     model: AnyModel,
     *,
-    output: OnnxOutput,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            help="Where to write; .onnx, or .tflite with '--target_runtime tflite'.",
+        ),
+    ],
     device: Annotated[
         str | None, typer.Option("--device", metavar="NAME", help="The device to compile for.")
     ] = None,
@@ -140,6 +149,10 @@ def compile(
         ),
     ] = None,
     options: JobOptions = "",
+    verify: Annotated[
+        bool,
+        typer.Option("--verify/--no-verify", help="Check a TFLite model against exact arithmetic."),
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Compile a model for a target runtime."""
@@ -154,6 +167,7 @@ def compile(
             device=device,
             options=options,
             calibration=calibration,
+            verify=verify,
             progress=progress,
         )
     if as_json:
@@ -173,7 +187,7 @@ def _specs(texts: list[str]) -> tuple[InputSpec, ...] | None:
 
 @app.command()
 def run(
-    model: Model,
+    model: Runnable,
     *,
     inputs: Inputs,
     output: Annotated[
@@ -197,7 +211,7 @@ def run(
 
 @app.command()
 def profile(
-    model: Model,
+    model: Runnable,
     *,
     iterations: Annotated[
         int | None,
@@ -232,8 +246,8 @@ def profile(
 
 @app.command()
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="A", help="The reference model, as ONNX.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="The model to judge, as ONNX.")],
+    a: Annotated[Path, typer.Argument(metavar="A", help="The reference model: ONNX or .tflite.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="The model to judge: ONNX or .tflite.")],
     *,
     inputs: Inputs,
     report: Report = None,
@@ -252,7 +266,7 @@ def compare(
 
 
 @app.command()
-def inspect(model: Model, *, as_json: Json = False) -> None:
+def inspect(model: Runnable, *, as_json: Json = False) -> None:
     """Tell what a model is, without running it."""
     from qdq import library
     from qdq.cli import _tables

@@ -24,6 +24,10 @@ __all__ = [
 ]
 
 _MOST_OPS = 12
+_PAIR_NAMES = {
+    "onnx": ("QuantizeLinear", "DequantizeLinear"),
+    "tflite": ("QUANTIZE", "DEQUANTIZE"),
+}
 
 
 class _Tensor(Protocol):
@@ -71,8 +75,9 @@ def ran(result: RunResult) -> Iterator[RenderableType]:
 def inspected(result: Inspection) -> Iterator[RenderableType]:
     """Yield what a model is."""
     opsets = ", ".join(f"{domain} {version}" for domain, version in result.opsets.items())
+    version = f"IR {result.ir_version}, opset {opsets}" if opsets else f"{result.ir_version}"
     yield (
-        f"{result.format} (IR {result.ir_version}, opset {opsets})"
+        f"{result.format} ({version})"
         + (f", made by {result.producer}" if result.producer else "")
         + f"\n{result.parameters:,} parameters, {size_text(result.parameter_bytes)}"
     )
@@ -80,9 +85,10 @@ def inspected(result: Inspection) -> Iterator[RenderableType]:
     yield _ops(result.ops)
     found = result.quantization
     if found.precision is not None:
+        quantize, dequantize = _PAIR_NAMES.get(result.format, _PAIR_NAMES["onnx"])
         yield (
-            f"quantized {found.precision}: {found.quantize_nodes} QuantizeLinear, "
-            f"{found.dequantize_nodes} DequantizeLinear\n"
+            f"quantized {found.precision}: {found.quantize_nodes} {quantize}, "
+            f"{found.dequantize_nodes} {dequantize}\n"
             f"weights {_tally(found.weights)}; activations {_tally(found.activations)}"
         )
     if result.hazards:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["compared", "profiled"]
 
 _MOST_ROWS = 10
+# Where a profile's environment has the version of the runtime.
+_VERSIONS = {"ONNX Runtime": "onnxruntime", "LiteRT": "litert"}
 _FIGURES = ("SQNR dB", "PSNR dB", "cosine", "max abs", "top-1 agree %", "worst sample")
 
 
@@ -24,8 +26,8 @@ def profiled(result: Profile) -> Iterator[RenderableType]:
     """Yield times, memory and the slowest nodes."""
     environment = result.environment
     yield (
-        f"measured on this machine: {environment['cpu']}, ONNX Runtime "
-        f"{environment['onnxruntime']}, {environment['threads'] or 'all'} threads, {result.data}"
+        f"measured on this machine: {environment['cpu']}, {_runtime(environment)}, "
+        f"{environment['threads'] or 'all'} threads, {result.data}"
     )
     table = plain_table(
         "ms", "runs", "min", "median", "p90", "peak memory", right=("runs", "min", "median", "p90")
@@ -37,6 +39,11 @@ def profiled(result: Profile) -> Iterator[RenderableType]:
     yield table
     if result.nodes:
         yield _slowest(result.nodes)
+
+
+def _runtime(environment: Mapping[str, Any]) -> str:
+    name = str(environment.get("runtime", ""))
+    return f"{name} {environment.get(_VERSIONS.get(name, ''), '')}".strip()
 
 
 def compared(result: Comparison, report: Path | None) -> Iterator[RenderableType]:
@@ -53,6 +60,9 @@ def compared(result: Comparison, report: Path | None) -> Iterator[RenderableType
             f"'{result.skipped[0].name}': {result.skipped[0].reason}"
         )
     found = result.divergence
+    if not result.tensors:
+        yield from written(report)
+        return
     yield (
         "no layer diverges"
         if found is None

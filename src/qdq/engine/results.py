@@ -64,7 +64,7 @@ def _target(done: FinishedStage) -> tuple[str, int, str, Inspection]:
     name, blob, size = _output(done)
     details = {key: done.answer[key] for key in ("precision", "options") if key in done.answer}
     inspection = Inspection(
-        format="onnx",
+        format="tflite" if name.endswith(".tflite") else "onnx",
         inputs=_specs(done.answer.get("input_spec")),
         outputs=_specs(done.answer.get("output_spec")),
         details=details,

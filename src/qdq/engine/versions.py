@@ -9,7 +9,15 @@ from qdq.base.version import __version__
 
 __all__ = ["tool_versions"]
 
-_TOOLS = ("onnxruntime", "onnx", "onnx-ir", "onnxscript", "numpy", "torch")
+_TOOLS = (
+    "onnxruntime",
+    "ai-edge-litert",
+    "onnx",
+    "onnx-ir",
+    "onnxscript",
+    "numpy",
+    "torch",
+)
 
 
 @cache

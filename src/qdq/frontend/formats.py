@@ -25,12 +25,13 @@ _TAKEN = "Give ONNX, TorchScript (.pt) or a torch ExportedProgram (.pt2)"
 
 
 class ModelFormat(Enum):
-    """The kinds of model that can be imported."""
+    """The kinds of model that are known by their content; all but TFLITE can be imported."""
 
     ONNX = "ONNX"
     TORCHSCRIPT = "TorchScript"
     EXPORTED_PROGRAM = "a torch ExportedProgram"
     AIMET = "an AIMET folder"
+    TFLITE = "a TFLite model"
 
 
 def detect_format(path: str | os.PathLike[str]) -> ModelFormat:
@@ -49,6 +50,8 @@ def detect_format(path: str | os.PathLike[str]) -> ModelFormat:
             raise ModelCorruptError(f"'{place}' is empty", remedy="Export or copy the model again")
         if head.startswith(b"PK\x03\x04"):
             return _detect_archive(place, file)
+    if _is_tflite(head):
+        return ModelFormat.TFLITE
     for matches, refuse in _KNOWN:
         if matches(head):
             refuse(place)
@@ -153,13 +156,15 @@ def _not_a_model(what: str) -> Callable[[Path], NoReturn]:
     return refuse
 
 
+_is_tflite = _begins(b"TFL3", at=4)
+
+
 def _is_pickle(head: bytes) -> bool:
     return head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
 
 
 # Each refusal by what the first bytes say; an ONNX file begins with none of them.
 _KNOWN: tuple[tuple[Callable[[bytes], bool], Callable[[Path], NoReturn]], ...] = (
-    (_begins(b"TFL3", at=4), _unsupported("a TFLite model")),
     (_begins(b"ORTM", at=4), _unsupported("a model in ONNX Runtime's own format")),
     (_begins(b"\x7fELF"), _unsupported("a shared library, perhaps of QNN")),
     (_begins(b"GGUF"), _unsupported("a GGUF model")),

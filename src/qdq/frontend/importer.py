@@ -45,6 +45,11 @@ def import_model(
             f"'{source}' is {kind.value}, whose encodings a graph alone does not hold",
             remedy="Compile it: qdq compile FOLDER -o OUT.onnx",
         )
+    elif kind is ModelFormat.TFLITE:
+        raise UnsupportedError(
+            f"'{source}' is {kind.value}, which cannot be imported",
+            remedy="Give ONNX, TorchScript (.pt) or a torch ExportedProgram (.pt2)",
+        )
     else:
         model = load_model(source)
     if specs:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.dataset import open_samples
-from qdq.library._load import read_model
+from qdq.library._load import is_tflite_source, read_model, runnable
 from qdq.library._report import write_report
 from qdq.library._sources import ModelSource, PathLike, SampleSource, check_output
-from qdq.runtime import Comparison, compare_models
+from qdq.runtime import Comparison, compare_models, compare_outputs
 
 __all__ = ["compare"]
 
@@ -26,19 +26,28 @@ def compare(
 
     ``report`` is a file to write the comparison to, as JSON.  ``tensors=False`` leaves the inner
     tensors out; ``optimize`` runs the models with ONNX Runtime's optimisations, as deployment does.
+    Of TFLite models the outputs are compared, as deployment gives them; where one model exchanges
+    integers and the other floats, by the real numbers that the integers stand for.
     Raises SpecError where inputs or outputs cannot be matched, DatasetError, OutputError, and the
     errors of models that cannot be read or run.
     """
     report_file = None if report is None else check_output(report, (a, b, inputs))
     with open_samples(inputs) as samples:
-        comparison = compare_models(
-            read_model(a),
-            read_model(b),
-            samples,
-            tensors=tensors,
-            optimize=optimize,
-            progress=progress,
-        )
+        if is_tflite_source(a) or is_tflite_source(b):
+            if tensors:
+                progress.notice("Inner tensors are not compared: a TFLite model has its own")
+            comparison = compare_outputs(
+                runnable(a), runnable(b), samples, optimize=optimize, progress=progress
+            )
+        else:
+            comparison = compare_models(
+                read_model(a),
+                read_model(b),
+                samples,
+                tensors=tensors,
+                optimize=optimize,
+                progress=progress,
+            )
     if report_file is not None:
         write_report(report_file, comparison.to_dict())
     return comparison

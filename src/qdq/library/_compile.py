@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
@@ -13,6 +13,7 @@ from qdq.base.options import JobKind, Options, parse_options
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.frontend import InputSpecs
 from qdq.graph import save_model
+from qdq.library._compile_tflite import compile_for_tflite, source_sha256, write_tflite
 from qdq.library._full_type import check_calibration, quantize_fully
 from qdq.library._io_spec import IoSpec, io_specs
 from qdq.library._load import import_source, protect_weights
@@ -20,21 +21,30 @@ from qdq.library._notices import NoticeKeeper
 from qdq.library._sources import ModelSource, PathLike, SampleSource, check_output
 from qdq.library._summary import TensorSummary, describe_tensor, find_quantization
 from qdq.quantizer import QuantizationReport
-from qdq.target.interface import compile_graph, read_request
+from qdq.target.interface import InterfaceRequest, compile_graph, read_request
+
+if TYPE_CHECKING:
+    from qdq.target.tflite import TfliteModel
+    from qdq.target.tflite.verify import Verification
 
 __all__ = ["CompileResult", "compile"]
+
+# What a file is called, by target runtime.
+_SUFFIXES = {"onnx": ".onnx", "tflite": ".tflite"}
 
 
 @dataclass(frozen=True, slots=True)
 class CompileResult:
     """A compiled model in memory, where it was written, and what it was compiled for.
 
-    ``precision`` is None for a float model; ``changes`` are the sentences of the passes.
+    ``model`` is a graph, or for the runtime ``tflite`` a TfliteModel; ``verification`` tells how
+    near the latter computes to its source.  ``precision`` is None for a float model; ``changes``
+    are the sentences of the passes.
     ``input_spec`` and ``output_spec`` add scale and zero point where callers exchange integers.
     ``report`` is that of the quantizer where ``--quantize_full_type`` ran it.
     """
 
-    model: ir.Model
+    model: ir.Model | TfliteModel
     target_runtime: str
     device: str
     options: Options
@@ -47,6 +57,7 @@ class CompileResult:
     changes: tuple[str, ...]
     notices: tuple[str, ...]
     output: Path | None
+    verification: Verification | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form, without the model."""
@@ -63,6 +74,7 @@ class CompileResult:
             "report": None if self.report is None else self.report.to_dict(),
             "changes": list(self.changes),
             "notices": list(self.notices),
+            "verification": None if self.verification is None else self.verification.to_dict(),
         }
 
 
@@ -74,6 +86,7 @@ def compile(
     device: str | None = None,
     options: str = "",
     calibration: SampleSource | None = None,
+    verify: bool = True,
     progress: Progress = NO_PROGRESS,
 ) -> CompileResult:
     """Import ONNX, TorchScript, .pt2 or an AIMET folder and fit it to a target runtime.
@@ -81,45 +94,75 @@ def compile(
     A float model is simplified; a quantized one keeps every encoding and takes the form whose
     integer kernels the runtime has.  ``calibration`` goes with ``--quantize_full_type`` and has the
     names and layout of the model as given.  ``device`` is the host, the only one of this version.
-    Raises OptionError, SpecError, DatasetError, and the errors of models that cannot be read or
-    are not supported.  On an error nothing is written.
+    A TFLite model is verified, each integer op against exact arithmetic and the whole against its
+    source, unless ``verify`` is false.  Raises OptionError, SpecError, DatasetError,
+    VerificationError, MissingDependencyError where a package of the target is absent, and the
+    errors of models that cannot be read or are not supported.  On an error nothing is written.
     """
     parsed = parse_options(JobKind.COMPILE, options)
     request = read_request(parsed)
     check_calibration(parsed, given=calibration is not None)
     device_name = check_device(device)
     given = (model, calibration)
-    target = None if output is None else check_output(output, given, suffixes=(".onnx",))
+    runtime = parsed.get_text("target_runtime")
+    suffix = _SUFFIXES[runtime]
+    target = None if output is None else check_output(output, given, suffixes=(suffix,))
     keeper = NoticeKeeper(progress)
     if "target_runtime" not in parsed.given:
         keeper.notice("no --target_runtime given: produced ONNX")
     keeper.step("import", 1)
     graph_model = import_source(model, input_specs, progress=keeper)
     protect_weights(graph_model, target)
-    report = None
+    report, float_model = None, None
     if calibration is not None:
+        float_model = graph_model.clone() if verify else None
         done = quantize_fully(graph_model, calibration, parsed, keeper)
         graph_model, report = done.model, done.report
-    keeper.step("compile", 1)
     precision = find_quantization(graph_model).precision
-    outcome = compile_graph(graph_model, request)
-    for notice in outcome.notices:
-        keeper.notice(notice)
-    keeper.advance()
-    if target is not None:
-        save_model(graph_model, target)
+    if runtime == "tflite":
+        converted = compile_for_tflite(
+            graph_model,
+            request,
+            quantized=precision is not None,
+            float_model=float_model,
+            samples=calibration,
+            sha256=source_sha256(model),
+            verify=verify,
+            progress=keeper,
+        )
+        if target is not None:
+            write_tflite(converted.model, target)
+        made: dict[str, Any] = {
+            "model": converted.model,
+            "changes": converted.model.changes,
+            "verification": converted.verification,
+            **converted.edges(),
+        }
+    else:
+        made = _compile_onnx(graph_model, request, target, keeper)
     return CompileResult(
-        model=graph_model,
-        target_runtime=parsed.get_text("target_runtime"),
+        target_runtime=runtime,
         device=device_name,
         options=parsed,
         precision=precision,
-        **_describe_edges(graph_model),
         report=report,
-        changes=outcome.changes,
         notices=keeper.notices,
         output=target,
+        **made,
     )
+
+
+def _compile_onnx(
+    model: ir.Model, request: InterfaceRequest, target: Path | None, progress: Progress
+) -> dict[str, Any]:
+    progress.step("compile", 1)
+    outcome = compile_graph(model, request)
+    for notice in outcome.notices:
+        progress.notice(notice)
+    progress.advance()
+    if target is not None:
+        save_model(model, target)
+    return {"model": model, "changes": outcome.changes, **_describe_edges(model)}
 
 
 def _describe_edges(model: ir.Model) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from qdq.frontend import ModelFormat, detect_format, import_aimet
+from qdq.library._inspect_tflite import describe_tflite
 from qdq.library._io_spec import IoSpec, io_specs
-from qdq.library._load import read_model
+from qdq.library._load import is_tflite_source, read_model
 from qdq.library._sources import ModelSource, path_of
 from qdq.library._summary import (
     Hazard,
@@ -27,7 +28,8 @@ __all__ = ["Inspection", "inspect"]
 class Inspection:
     """What ``inspect`` found; ``parameters`` counts elements of weights and constants.
 
-    ``input_spec`` and ``output_spec`` tell scale and zero point where the compiler noted them.
+    ``input_spec`` and ``output_spec`` tell scale and zero point where the compiler noted them, and
+    of TFLite always.  ``ir_version`` of a TFLite file is that of its schema; it has no opsets.
     """
 
     format: str
@@ -51,13 +53,15 @@ class Inspection:
 
 
 def inspect(model: ModelSource) -> Inspection:
-    """Describe an ONNX model (a path or in memory); dynamic dimensions are welcome.
+    """Describe an ONNX model (a path or in memory) or a TFLite file; dynamic dims are welcome.
 
     Of an AIMET folder the float graph is described, and the encodings are checked.  Raises
     ModelCorruptError or ModelInvalidError for what cannot be read, and UnsupportedError for
     another format.
     """
     path = path_of(model)
+    if path is not None and is_tflite_source(path):
+        return Inspection(**describe_tflite(path))
     is_aimet = path is not None and path.is_dir() and detect_format(path) is ModelFormat.AIMET
     graph_model = import_aimet(path).graph if path and is_aimet else read_model(model)
     graph = graph_model.graph

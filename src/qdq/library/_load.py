@@ -21,8 +21,9 @@ from qdq.frontend.interface import apply_specs
 from qdq.graph import check_static_inputs, load_model, model_file, model_from_proto
 from qdq.library._aimet import apply_encodings
 from qdq.library._sources import ModelSource, path_of
+from qdq.runtime.litert.model_file import is_tflite
 
-__all__ = ["import_source", "protect_weights", "read_model", "runnable"]
+__all__ = ["import_source", "is_tflite_source", "protect_weights", "read_model", "runnable"]
 
 
 def read_model(source: ModelSource) -> ir.Model:
@@ -38,6 +39,11 @@ def read_model(source: ModelSource) -> ir.Model:
         return model_from_proto(copy, folder=Path.cwd())
     path = Path(source)
     found = detect_format(path)
+    if found is ModelFormat.TFLITE:
+        raise UnsupportedError(
+            f"'{path}' is {found.value}, and only ONNX is taken here",
+            remedy="Give the ONNX model that it was compiled from",
+        )
     if found is not ModelFormat.ONNX:
         raise UnsupportedError(
             f"'{path}' is {found.value}, and only ONNX is taken here",
@@ -66,10 +72,21 @@ def import_source(source: ModelSource, specs: InputSpecs | None, *, progress: Pr
 
 
 def runnable(source: ModelSource) -> Path | ir.Model:
-    """Return what a session is opened on: the file as it is, once it is known to be sound."""
+    """Return what a session is opened on: the file as it is, once it is known to be sound.
+
+    TFLite files, as well as ONNX, can be run; their session checks them.
+    """
+    if is_tflite_source(source):
+        return Path(source)  # type: ignore[arg-type]
     model = read_model(source)
     path = path_of(source)
     return model if path is None else model_file(path)
+
+
+def is_tflite_source(source: object) -> bool:
+    """Tell whether ``source`` is the path of a TFLite file, by its content."""
+    path = path_of(source)
+    return path is not None and is_tflite(path)
 
 
 def protect_weights(model: ir.Model, target: Path | None) -> None:

@@ -6,11 +6,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from qdq.base.errors import OptionError
-from qdq.base.options import JobKind, parse_options
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.dataset import open_samples
 from qdq.graph import model_file
-from qdq.library._load import read_model
+from qdq.library._load import is_tflite_source, read_model
+from qdq.library._runtime_options import read_runtime_options, threads_of
 from qdq.library._sources import PathLike, SampleSource
 from qdq.runtime import Profile, profile_model
 
@@ -29,25 +29,28 @@ def profile(
     inputs: SampleSource | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Profile:
-    """Measure the ONNX file ``model``: load times, first and warm runs, nodes, peak memory.
+    """Measure the ONNX or TFLite file ``model``: load times, runs, nodes, peak memory.
 
     ``iterations`` is another way to say ``--max_profiler_iterations``.  Without ``inputs`` the data
     are random, which the result says.  ``threads`` 0 takes all cores.  Raises OptionError,
-    DatasetError, and the errors of models that cannot be read or run.
+    DatasetError, MissingDependencyError where LiteRT is not installed, and the errors of models
+    that cannot be read or run.
     """
-    parsed = parse_options(JobKind.PROFILE, options)
+    tflite = is_tflite_source(model)
+    parsed = read_runtime_options(options, tflite=tflite)
     if iterations is not None and _ITERATIONS in parsed.given:
         raise OptionError(
             f"The iterations are given twice: {iterations}, and {parsed.get_int(_ITERATIONS)} by "
             f"--{_ITERATIONS}",
             remedy="Keep one of them",
         )
-    read_model(model)
+    if not tflite:
+        read_model(model)
     with ExitStack() as stack:
         return profile_model(
-            model_file(Path(model)),
+            Path(model) if tflite else model_file(Path(model)),
             iterations=parsed.get_int(_ITERATIONS) if iterations is None else iterations,
-            threads=threads,
+            threads=threads_of(parsed, threads),
             max_time=parsed.get_float(_SECONDS),
             samples=None if inputs is None else stack.enter_context(open_samples(inputs)),
             progress=progress,

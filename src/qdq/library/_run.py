@@ -12,9 +12,10 @@ import numpy as np
 
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.dataset import SampleWriter, h5_writer, npz_writer, open_samples
-from qdq.library._load import runnable
+from qdq.library._load import is_tflite_source, runnable
+from qdq.library._runtime_options import read_runtime_options, threads_of
 from qdq.library._sources import ModelSource, PathLike, SampleSource, check_output
-from qdq.runtime import TensorInfo, iter_run, open_session
+from qdq.runtime import TensorInfo, iter_run, open_runnable
 
 __all__ = ["RunResult", "run"]
 
@@ -50,18 +51,21 @@ def run(
     output: PathLike | None = None,
     *,
     threads: int = 0,
+    options: str = "",
     progress: Progress = NO_PROGRESS,
 ) -> RunResult:
-    """Run an ONNX model on every sample with ONNX Runtime, one at a time.
+    """Run a model on every sample, one at a time: ONNX with ONNX Runtime, TFLite with LiteRT.
 
     ``output`` is a .npz or .h5 file, written in flat memory; without it the arrays are returned.
-    ``threads`` 0 takes all cores.  Raises DatasetError, OutputError, and the errors of models that
-    cannot be read or run.  On an error nothing is written.
+    ``threads`` 0 takes all cores; ``options`` are those of an inference job.  Raises OptionError,
+    DatasetError, OutputError, MissingDependencyError where LiteRT is not installed, and the errors
+    of models that cannot be read or run.  On an error nothing is written.
     """
+    parsed = read_runtime_options(options, tflite=is_tflite_source(model))
     target = None if output is None else check_output(output, (model, inputs), suffixes=_WRITERS)
     with (
         open_samples(inputs) as samples,
-        open_session(runnable(model), threads=threads) as session,
+        open_runnable(runnable(model), threads=threads_of(parsed, threads)) as session,
         _sink(target) as sink,
     ):
         for one in iter_run(session, samples, progress=progress):

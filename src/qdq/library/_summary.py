@@ -21,6 +21,8 @@ __all__ = [
     "dtype_name",
     "find_hazards",
     "find_quantization",
+    "list_some",
+    "precision_of",
 ]
 
 _NAMES = {dtype.onnx_code: dtype.name for dtype in DTYPES.values()} | {11: "float64"}
@@ -118,7 +120,7 @@ def find_quantization(model: ir.Model) -> Quantization:
         side[id(source)] = dtype
     quantize_nodes = sum(node.op_type == _QUANTIZE for node in nodes)
     told = _tally(weights.values()), _tally(activations.values())
-    return Quantization(quantize_nodes, len(nodes) - quantize_nodes, *told, _precision(*told))
+    return Quantization(quantize_nodes, len(nodes) - quantize_nodes, *told, precision_of(*told))
 
 
 def find_hazards(model: ir.Model) -> tuple[Hazard, ...]:
@@ -188,7 +190,8 @@ def _tally(names: Any) -> dict[str, int]:
     return dict(sorted(Counter(names).items()))
 
 
-def _precision(weights: dict[str, int], activations: dict[str, int]) -> str | None:
+def precision_of(weights: dict[str, int], activations: dict[str, int]) -> str | None:
+    """Return such as ``w8a16`` of how many tensors have which integer dtype."""
     weight_bits = _bits({name: n for name, n in weights.items() if name != "int32"})
     activation_bits = _bits(activations)
     if not weight_bits and not activation_bits:
@@ -205,7 +208,7 @@ def _bits(names: dict[str, int]) -> set[int]:
 
 
 def _dynamic_dims(model: ir.Model) -> str:
-    return _some(
+    return list_some(
         f"'{value.name}'"
         for value in (*model.graph.inputs, *model.graph.outputs)
         if value.shape is None or not value.shape.is_static()
@@ -214,7 +217,7 @@ def _dynamic_dims(model: ir.Model) -> str:
 
 def _subgraphs(model: ir.Model) -> str:
     kinds = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
-    return _some(
+    return list_some(
         f"'{node.name}' ({node.op_type})"
         for node in all_nodes(model)
         if any(attribute.type in kinds for attribute in node.attributes.values())
@@ -223,7 +226,7 @@ def _subgraphs(model: ir.Model) -> str:
 
 def _custom_ops(model: ir.Model) -> str:
     functions = {(key[0], key[1]) for key in model.functions}
-    return _some(
+    return list_some(
         dict.fromkeys(
             _op(node)
             for node in all_nodes(model)
@@ -237,13 +240,13 @@ def _float64(model: ir.Model) -> str:
     for graph in model.graphs():
         values += graph.initializers.values()
     values += [value for node in all_nodes(model) for value in node.outputs]
-    return _some(
+    return list_some(
         dict.fromkeys(f"'{value.name}'" for value in values if value.dtype is ir.DataType.DOUBLE)
     )
 
 
 def _external(model: ir.Model) -> str:
-    return _some(
+    return list_some(
         dict.fromkeys(
             str(tensor.location)
             for tensor in _constants(model)
@@ -252,7 +255,8 @@ def _external(model: ir.Model) -> str:
     )
 
 
-def _some(items: Any) -> str:
+def list_some(items: Any) -> str:
+    """Return the first few of ``items``, and how many more there are."""
     names = [str(item) for item in items]
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return ", ".join(names[:_LISTED]) + more

@@ -1,4 +1,4 @@
-"""Run, profile and compare models with ONNX Runtime on the CPU.
+"""Run, profile and compare models on the CPU: with ONNX Runtime, and ``.tflite`` with LiteRT.
 
 Names are imported on first use: the child that profiles measures its own memory, and is to import
 no more of this room than it needs.
@@ -17,12 +17,15 @@ if TYPE_CHECKING:
         TensorComparison,
         compare_models,
     )
+    from qdq.runtime.compare_files import compare_outputs
     from qdq.runtime.metrics import Metrics, MetricsStream, WorstSample
     from qdq.runtime.nodes import NodeTime
-    from qdq.runtime.ort import TensorInfo, check_sample
+    from qdq.runtime.port import Session
     from qdq.runtime.profile import Phase, Profile, profile_model
     from qdq.runtime.run import input_layouts, iter_run, run_model
-    from qdq.runtime.session import Session, open_session, value_dtypes
+    from qdq.runtime.session import OrtSession, open_session, value_dtypes
+    from qdq.runtime.sessions import open_runnable
+    from qdq.runtime.tensors import TensorInfo, check_sample
 
 __all__ = [
     "Comparison",
@@ -30,6 +33,7 @@ __all__ = [
     "Metrics",
     "MetricsStream",
     "NodeTime",
+    "OrtSession",
     "Phase",
     "Profile",
     "Session",
@@ -39,8 +43,10 @@ __all__ = [
     "WorstSample",
     "check_sample",
     "compare_models",
+    "compare_outputs",
     "input_layouts",
     "iter_run",
+    "open_runnable",
     "open_session",
     "profile_model",
     "run_model",
@@ -51,12 +57,15 @@ _HOMES = {
     **dict.fromkeys(
         ("Comparison", "Divergence", "Skipped", "TensorComparison", "compare_models"), "compare"
     ),
+    "compare_outputs": "compare_files",
     **dict.fromkeys(("Metrics", "MetricsStream", "WorstSample"), "metrics"),
     "NodeTime": "nodes",
-    **dict.fromkeys(("TensorInfo", "check_sample"), "ort"),
     **dict.fromkeys(("Phase", "Profile", "profile_model"), "profile"),
     **dict.fromkeys(("input_layouts", "iter_run", "run_model"), "run"),
-    **dict.fromkeys(("Session", "open_session", "value_dtypes"), "session"),
+    "Session": "port",
+    **dict.fromkeys(("OrtSession", "open_session", "value_dtypes"), "session"),
+    "open_runnable": "sessions",
+    **dict.fromkeys(("TensorInfo", "check_sample"), "tensors"),
 }
 
 

@@ -16,11 +16,18 @@ from qdq.graph.load import load_model
 from qdq.runtime.align import GraphView, Pair, align_tensors, match_names, view_graph
 from qdq.runtime.divergence import Divergence, first_divergence
 from qdq.runtime.metrics import Metrics, MetricsStream
-from qdq.runtime.ort import Array
 from qdq.runtime.probe import TensorFacts, feed, probe
 from qdq.runtime.session import open_session
+from qdq.runtime.tensors import Array
 
-__all__ = ["Comparison", "Divergence", "Skipped", "TensorComparison", "compare_models"]
+__all__ = [
+    "Comparison",
+    "Divergence",
+    "Skipped",
+    "TensorComparison",
+    "compare_models",
+    "dtype_mismatch",
+]
 
 _Facts: TypeAlias = tuple[Mapping[str, TensorFacts], Mapping[str, TensorFacts]]
 
@@ -184,11 +191,16 @@ def _mismatch(a: TensorFacts, b: TensorFacts) -> str | None:
     for facts in (a, b):
         if facts.shape is None:
             return f"values of the type {facts.dtype} cannot be read"
-    if _kind(a.dtype) != _kind(b.dtype):
-        return f"the dtypes differ: {a.dtype} against {b.dtype}"
+    if differs := dtype_mismatch(a.dtype, b.dtype):
+        return differs
     if a.shape != b.shape:
         return f"the shapes differ: {_told(a.shape)} against {_told(b.shape)}"
     return None
+
+
+def dtype_mismatch(a: str, b: str) -> str | None:
+    """Return why values of two dtypes are not compared, or None."""
+    return None if _kind(a) == _kind(b) else f"the dtypes differ: {a} against {b}"
 
 
 def _kind(dtype: str) -> str:

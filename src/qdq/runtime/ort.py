@@ -5,14 +5,11 @@ Apart from ``session`` so that the profiling child, whose memory is measured, im
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from qdq.base.errors import DatasetError, UnsupportedError
+from qdq.base.errors import UnsupportedError
 from qdq.runtime.ort_errors import load_error
+from qdq.runtime.tensors import Array, TensorInfo, check_sample
 
 __all__ = [
     "Array",
@@ -23,8 +20,6 @@ __all__ = [
     "session_options",
     "tensor_info",
 ]
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 _PROVIDERS = ("CPUExecutionProvider",)
 # Fatal only: failures arrive as exceptions with the whole message, which the log would repeat.
@@ -39,18 +34,6 @@ _DTYPE_OF_ORT = {
     "string": "str",
     **{f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (4, 8, 16, 32, 64)},
 }
-
-
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
-    """Name, numpy dtype name and shape (None where a dimension is dynamic) of an input or output.
-
-    ONNX Runtime does not tell a scalar from a tensor of unknown rank; both have the shape ``()``.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int | None, ...]
 
 
 def session_options(*, optimize: bool, threads: int, spin: bool) -> Any:
@@ -78,18 +61,6 @@ def load_session(source: str | bytes, options: Any) -> Any:
         raise load_error(error) from error
 
 
-def check_sample(inputs: Sequence[TensorInfo], sample: Mapping[str, Array]) -> None:
-    """Raise DatasetError unless names, dtypes and shapes of the sample are the inputs'."""
-    names = [info.name for info in inputs]
-    if sample.keys() != set(names):
-        raise DatasetError(
-            f"The sample has {_listing(sample)}, the model takes {_listing(names)}",
-            remedy="Give one array for each input of the model, under its name",
-        )
-    for info in inputs:
-        _check_array(info, sample[info.name])
-
-
 def tensor_info(info: Any) -> TensorInfo:
     """Return the TensorInfo of an ORT NodeArg; UnsupportedError when it is no plain tensor."""
     if not str(info.type).startswith(_TENSOR):
@@ -108,29 +79,3 @@ def dtype_name(ort_type: str) -> str:
         return ort_type
     kind = ort_type.removeprefix(_TENSOR).removesuffix(")")
     return _DTYPE_OF_ORT.get(kind, kind)
-
-
-def _check_array(info: TensorInfo, array: Array) -> None:
-    if info.dtype not in (array.dtype.name, "str"):
-        raise DatasetError(
-            f"The sample is {array.dtype.name}, the model takes {info.dtype}",
-            remedy=f"Convert the samples to {info.dtype}",
-            tensor=info.name,
-        )
-    # The shape () may mean an unknown rank, so it fits anything.
-    fits = not info.shape or (
-        len(info.shape) == array.ndim
-        and all(want in (None, have) for want, have in zip(info.shape, array.shape, strict=True))
-    )
-    if not fits:
-        shape = "x".join("?" if dim is None else str(dim) for dim in info.shape)
-        raise DatasetError(
-            f"The sample has the shape {'x'.join(map(str, array.shape)) or 'of a scalar'},"
-            f" the model takes {shape}",
-            remedy="Give samples of the model's input shape, batch dimension included",
-            tensor=info.name,
-        )
-
-
-def _listing(names: Iterable[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names) or "no inputs"

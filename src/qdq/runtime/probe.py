@@ -13,9 +13,10 @@ import numpy as np
 import onnx_ir as ir
 
 from qdq.dataset import Samples, fit_samples
-from qdq.runtime.ort import Array
+from qdq.runtime.port import Session
 from qdq.runtime.run import input_layouts
-from qdq.runtime.session import Session, open_session, value_dtypes
+from qdq.runtime.session import open_session, value_dtypes
+from qdq.runtime.tensors import Array
 
 __all__ = ["TensorFacts", "feed", "probe"]
 

@@ -9,7 +9,7 @@ import math
 import os
 import statistics
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from qdq.base.child import run_child
 from qdq.base.errors import ModelCorruptError, OptionError
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.dataset import Samples
+from qdq.runtime.litert.model_file import is_tflite, read_tflite
+from qdq.runtime.litert.op_times import measure_ops
 from qdq.runtime.nodes import NodeTime, node_times
 
 __all__ = ["Phase", "Profile", "profile_model"]
@@ -139,17 +141,17 @@ def profile_model(
     seed: int = 0,
     progress: Progress = NO_PROGRESS,
 ) -> Profile:
-    """Measure the ONNX file at ``path`` as deployment runs it, with all optimisations.
+    """Measure the ONNX or TFLite file at ``path`` as deployment runs it, with all optimisations.
 
     The warm runs stop after ``iterations`` or ``max_time`` seconds (default 60), whichever is
     first, but there is at least one.  They cycle through at most 16 of ``samples``; without samples
-    the data are random from ``seed``, an open batch dimension being 1.  ``threads`` None takes ONNX
-    Runtime's default.  Raises OptionError, SpecError, DatasetError, the errors of a model that
+    the data are random from ``seed``, an open batch dimension being 1.  ``threads`` None takes the
+    runtime's default.  Raises OptionError, SpecError, DatasetError, the errors of a model that
     cannot be loaded, and ChildCrashError, ChildMemoryError or ChildTimeoutError.
     """
     _check_numbers(iterations, threads, max_time)
     limit = _DEFAULT_MAX_SECONDS if max_time is None else float(max_time)
-    graph = _graph(Path(path))
+    adapter = _litert(Path(path)) if is_tflite(path) else _onnx(Path(path))
     with tempfile.TemporaryDirectory(prefix="qdq-profile-") as folder:
         spec = {
             "model": str(Path(path).resolve()),
@@ -160,27 +162,47 @@ def profile_model(
             "samples": _write_samples(samples, Path(folder), iterations),
             "seed": seed,
         }
-        return _measure(spec, Path(folder), graph, given=samples is not None, progress=progress)
+        found = run_child(
+            adapter.child,
+            spec,
+            timeout_s=2 * limit + _EXTRA_SECONDS,
+            workdir=folder,
+            progress=progress,
+        )
+        nodes = adapter.nodes(spec, found, progress)
+        return _profile(found, nodes, "random data" if samples is None else "given samples")
 
 
-def _measure(
-    spec: Mapping[str, Any],
-    folder: Path,
-    graph: onnx.GraphProto,
-    *,
-    given: bool,
-    progress: Progress,
-) -> Profile:
-    found = run_child(
-        "qdq.runtime.profile_child",
-        spec,
-        timeout_s=2 * spec["max_time"] + _EXTRA_SECONDS,
-        workdir=folder,
-        progress=progress,
-    )
-    # A name only: the child does not choose the folder.
-    nodes = node_times(folder / Path(str(found["nodes"])).name, graph)
-    return _profile(found, nodes, "given samples" if given else "random data")
+@dataclass(frozen=True, slots=True)
+class _Adapter:
+    """How a format is measured: its child, and how the times of nodes come from what it left."""
+
+    child: str
+    nodes: Callable[[Mapping[str, Any], Mapping[str, Any], Progress], tuple[NodeTime, ...]]
+
+
+def _onnx(path: Path) -> _Adapter:
+    graph = _graph(path)
+
+    def nodes(
+        spec: Mapping[str, Any], found: Mapping[str, Any], progress: Progress
+    ) -> tuple[NodeTime, ...]:
+        del progress
+        # A name only: the child does not choose the folder.
+        return node_times(Path(spec["folder"]) / Path(str(found["nodes"])).name, graph)
+
+    return _Adapter("qdq.runtime.profile_child", nodes)
+
+
+def _litert(path: Path) -> _Adapter:
+    model = read_tflite(path)
+
+    def nodes(
+        spec: Mapping[str, Any], found: Mapping[str, Any], progress: Progress
+    ) -> tuple[NodeTime, ...]:
+        return measure_ops({**spec, "sample": found["sample"]}, model, progress)
+
+    return _Adapter("qdq.runtime.litert.profile_child", nodes)
 
 
 def _check_numbers(iterations: int, threads: int | None, max_time: float | None) -> None:

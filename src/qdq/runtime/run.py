@@ -9,7 +9,9 @@ import onnx_ir as ir
 
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.dataset import InputLayout, Samples, fit_samples
-from qdq.runtime.session import Array, Session, open_session
+from qdq.runtime.port import Session
+from qdq.runtime.sessions import open_runnable
+from qdq.runtime.tensors import Array
 
 __all__ = ["input_layouts", "iter_run", "run_model"]
 
@@ -25,10 +27,10 @@ def run_model(
 ) -> dict[str, list[Array]]:
     """Return each output's arrays, one per sample, in the order of the samples.
 
-    The arguments are those of ``open_session``.  Raises DatasetError before anything runs when
+    The arguments are those of ``open_runnable``.  Raises DatasetError before anything runs when
     the samples do not fit the model's inputs.
     """
-    with open_session(model, optimize=optimize, threads=threads, outputs=outputs) as session:
+    with open_runnable(model, optimize=optimize, threads=threads, outputs=outputs) as session:
         results: dict[str, list[Array]] = {info.name: [] for info in session.outputs}
         for one in iter_run(session, samples, progress=progress):
             for name, array in one.items():

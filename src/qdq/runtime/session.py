@@ -31,7 +31,7 @@ from qdq.runtime.ort import (
 )
 from qdq.runtime.ort_errors import run_error
 
-__all__ = ["Array", "Session", "TensorInfo", "open_session", "value_dtypes"]
+__all__ = ["Array", "OrtSession", "TensorInfo", "open_session", "value_dtypes"]
 
 # Above this, weights go through a temporary file that ONNX Runtime maps.  The way through memory
 # (proto, bytes, ONNX Runtime's copies) takes five times the weights, and protobuf ends at 2 GiB.
@@ -40,8 +40,8 @@ _LARGEST_IN_MEMORY = 128 << 20
 _EXTERNAL_FOLDER_KEY = "session.model_external_initializers_file_folder_path"
 
 
-class Session:
-    """A loaded model; made by ``open_session``; a context manager."""
+class OrtSession:
+    """Implements port.Session with ONNX Runtime; made by ``open_session``."""
 
     def __init__(
         self, session: Any, folder: tempfile.TemporaryDirectory[str] | None = None
@@ -54,7 +54,7 @@ class Session:
         self._output_names = [info.name for info in self.outputs]
 
     def run(self, sample: Mapping[str, Array]) -> dict[str, Array]:
-        """Return every output by name.  Raises DatasetError when the sample does not fit."""
+        """Return every output by name."""
         return dict(zip(self._output_names, self.run_values(sample), strict=True))
 
     def run_values(self, sample: Mapping[str, Array]) -> list[Array]:
@@ -98,7 +98,7 @@ def open_session(
     threads: int = 0,
     outputs: Sequence[str] | None = None,
     spin: bool = True,
-) -> Session:
+) -> OrtSession:
     """Load ``model`` (in memory or a path) and return a session that is to be closed.
 
     ``outputs`` names any values of the main graph: the session then returns exactly these, in
@@ -107,7 +107,7 @@ def open_session(
     Raises ModelCorruptError, ModelInvalidError, UnsupportedError, or SpecError for an output that
     the graph does not have.
     """
-    return Session(
+    return OrtSession(
         *_open(model, session_options(optimize=optimize, threads=threads, spin=spin), outputs)
     )
 

@@ -7,7 +7,7 @@ from importlib import metadata
 
 __all__ = ["Framework", "frameworks"]
 
-_PACKAGES = (("ONNX Runtime", "onnxruntime"),)
+_PACKAGES = (("ONNX Runtime", "onnxruntime"), ("LiteRT", "ai-edge-litert"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ _NOT_DETAILS = frozenset({"input_spec", "output_spec", "inputs", "outputs", "haz
 _FORMATS = {
     ModelType.ONNX: "onnx",
     ModelType.AIMET_ONNX: "aimet",
+    ModelType.TFLITE: "tflite",
     ModelType.TORCHSCRIPT: "torchscript",
     ModelType.TORCH_EXPORTED_PROGRAM: "exported_program",
 }

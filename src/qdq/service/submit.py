@@ -44,7 +44,10 @@ _COMPILED = (
     ModelType.TORCH_EXPORTED_PROGRAM,
     ModelType.AIMET_ONNX,
 )
-_TARGET_TYPES = {"onnx": ModelType.ONNX}
+_TARGET_TYPES = {"onnx": ModelType.ONNX, "tflite": ModelType.TFLITE}
+# What runs a model, by its type; as a device's attribute and as options call it.
+_FRAMEWORKS = {ModelType.ONNX: "onnx", ModelType.TFLITE: "tflite"}
+_TFLITE_OPTIONS = ("tflite_delegates", "tflite_options")
 _DEFAULT_TARGET = "No --target_runtime given: the result is an optimized ONNX model"
 # Quantized inside a compile job, by value of --quantize_full_type: weights and activations.
 _FULL_TYPES = {"int8": ("int8", "int8"), "int16": ("int8", "int16"), "w8a16": ("int8", "int16")}
@@ -169,12 +172,13 @@ class Submissions:
     def inference(self, order: InferenceOrder) -> Job:
         """Add an inference job, which profiles too when asked, or an older client's profile job."""
         kind = JobKind.PROFILE if order.legacy_profile else JobKind.INFERENCE
-        parse_options(grammar.JobKind.PROFILE, self._text(order.options))
+        options = parse_options(grammar.JobKind.PROFILE, self._text(order.options))
         device = self._devices.resolve(order.device)
         self._devices.require_host(device, str(kind))
         model = self._models.get(order.model_id)
-        _require_type(model, (ModelType.ONNX,), str(kind), "Compile it to ONNX first")
-        self._devices.require_framework(device, "onnx")
+        _require_type(model, tuple(_FRAMEWORKS), str(kind), "Compile it to ONNX or TFLite first")
+        self._devices.require_framework(device, _FRAMEWORKS[model.type])
+        _refuse_foreign_options(options, model)
         found = usable(self._repository, model)
         profiling = order.profiling or order.legacy_profile
         if order.dataset_id is not None:
@@ -281,6 +285,17 @@ def _require_type(
         f"A {kind} job does not take the model '{model.name}': it is {model.type.name}",
         remedy=remedy or f"Give {' or '.join(it.name for it in types)}",
     )
+
+
+def _refuse_foreign_options(options: Options, model: Model) -> None:
+    if model.type is ModelType.TFLITE:
+        return
+    for name in _TFLITE_OPTIONS:
+        if name in options.given:
+            raise OptionError(
+                f"Option --{name} is for TFLite models, and '{model.name}' is {model.type.name}",
+                remedy="Leave it out, or compile with --target_runtime tflite",
+            )
 
 
 def _check_input_specs(

@@ -16,7 +16,7 @@ __all__ = ["STAGE_OUTPUTS", "SandboxStageRunner"]
 
 # What a stage may leave; anything else in its room is not looked at.
 STAGE_OUTPUTS: dict[str, tuple[str, ...]] = {
-    "compile": ("model.onnx", "model.zip"),
+    "compile": ("model.onnx", "model.tflite", "model.zip"),
     "inspect_dataset": (),
     "inspect_model": (),
     "profile": (),

@@ -73,6 +73,8 @@ def check_frameworks() -> list[list[object]]:
         assert framework.name
         assert framework.api_version
         assert framework.full_version.startswith(framework.api_version), framework
+    assert {"ONNX Runtime", "LiteRT"} <= {framework.name for framework in frameworks}
+    assert {"framework:onnx", "framework:tflite"} <= set(host().attributes)
     return [[framework.name, framework.full_version] for framework in frameworks]
 
 

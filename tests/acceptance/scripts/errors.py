@@ -94,7 +94,6 @@ def check_compile_options() -> None:
     for options, *fragments in (
         ("--no_such_option 3", "no_such_option"),
         ("--target_runtime nonsense", "nonsense"),
-        ("--target_runtime tflite", "tflite"),
         ("--target_runtime qnn_dlc", "qnn"),
         ("--target_runtime", "target_runtime"),
         ("--range_scheme auto", "range_scheme"),

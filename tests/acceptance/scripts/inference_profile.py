@@ -8,7 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import qai_hub as hub
-from client_side import ASSETS, UNIFIED, WORK, host, images, main, net, save_arrays, succeeded
+from client_side import (
+    ASSETS,
+    UNIFIED,
+    WORK,
+    host,
+    images,
+    main,
+    net,
+    refused,
+    save_arrays,
+    spec,
+    succeeded,
+)
 
 FEW = "--max_profiler_iterations 5"
 
@@ -174,6 +186,77 @@ def check_cpu() -> None:
     _sane(succeeded(job).download_profile())
 
 
+@functools.cache
+def _lite() -> hub.Model:
+    """The classifier for LiteRT, as float."""
+    job = hub.submit_compile_job(net(), host(), options="--target_runtime tflite")
+    return succeeded(job).get_target_model()
+
+
+def check_tflite_target() -> None:
+    assert _lite().model_type is hub.SourceModelType.TFLITE
+    file = Path(_lite().download(str(WORK / "net")))
+    assert file.name == "net.tflite"
+    assert file.read_bytes()[4:8] == b"TFL3"
+    assert spec(_lite())["image"] == ["float32", [1, 3, 16, 16], None, None]
+
+
+def check_tflite_inference() -> None:
+    job = _infer(_lite(), {"image": images(4)}, options=FEW)
+    outputs = job.download_output_data()
+    assert [value.shape for value in outputs["logits"]] == [(1, 5)] * 4
+    save_arrays("tflite_outputs", outputs)
+
+
+def check_tflite_upload() -> None:
+    """The documented way of deployment, and back: integers in, integers out."""
+    quantized = succeeded(hub.submit_quantize_job(net(), {"image": images()})).get_target_model()
+    options = "--target_runtime tflite --quantize_io --force_channel_last_input image"
+    compiled = succeeded(hub.submit_compile_job(quantized, host(), options=options))
+    target = compiled.get_target_model()
+    uploaded = hub.upload_model(target.download(str(WORK / "int8")), name="int8")
+    # The client asks for the interface of a model it reads, not of one it has just sent.
+    model = hub.get_model(uploaded.model_id)
+    assert model.model_type is hub.SourceModelType.TFLITE
+    dtype, shape, scale, zero_point = spec(model)["image"]
+    assert (dtype, shape) == ("int8", [1, 16, 16, 3])
+    assert spec(target) == spec(model)
+    assert spec(target, "output_spec") == spec(model, "output_spec")
+    grid = [np.moveaxis(it, 1, -1) / np.float32(scale) + zero_point for it in images(4)]
+    integers = [np.clip(np.rint(it), -128, 127).astype(np.int8) for it in grid]
+    outputs = _infer(model, {"image": integers}, options=FEW).download_output_data()
+    dtype, shape, scale, zero_point = spec(model, "output_spec")["logits"]
+    assert (dtype, shape) == ("int8", [1, 5])
+    real = [(it.astype(np.float32) - zero_point) * np.float32(scale) for it in outputs["logits"]]
+    save_arrays("int8_outputs", {"logits": real})
+
+
+def check_tflite_profile() -> dict:
+    job = hub.submit_profile_job(_lite(), host(), options=FEW)
+    assert job.job_type == ("inference" if UNIFIED else "profile")
+    facts = _sane(succeeded(job).download_profile())
+    assert "CONV_2D" in facts["layers"], facts
+    threads = f"{FEW} --tflite_options number_of_threads=1 --compute_unit cpu"
+    _sane(succeeded(hub.submit_profile_job(_lite(), host(), options=threads)).download_profile())
+    return facts
+
+
+def check_tflite_refusals() -> None:
+    for options, fragment in (
+        ("--compute_unit npu", "NPU"),
+        ("--tflite_options enable_fp16=true", "enable_fp16"),
+        ("--tflite_delegates qnn", "NPU"),
+    ):
+        with refused(hub.UserError, fragment):
+            hub.submit_profile_job(_lite(), host(), options=options)
+    with refused(hub.UserError, "TFLite models"):
+        hub.submit_profile_job(net(), host(), options="--tflite_options number_of_threads=1")
+    broken = WORK / "broken.tflite"
+    broken.write_bytes(b"\x1c\0\0\0TFL3" + bytes(64))
+    with refused(hub.UserError, "damaged"):
+        hub.upload_model(str(broken))
+
+
 def check_compile_and_profile() -> None:
     compiled, profiled = hub.submit_compile_and_profile_jobs(
         net(), host(), compile_options="--target_runtime onnx", profile_options=FEW
@@ -198,4 +281,9 @@ if __name__ == "__main__":
         check_random_data,
         check_cpu,
         check_compile_and_profile,
+        check_tflite_target,
+        check_tflite_inference,
+        check_tflite_upload,
+        check_tflite_profile,
+        check_tflite_refusals,
     )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from qdq.base.errors import SpecError
+from qdq.runtime.litert.model_file import read_tflite
+from qdq.runtime.litert.sources import read_provenance
 from qdq.target.interface import InterfaceRequest
 from qdq.target.tflite import compile_tflite
 
@@ -204,3 +207,14 @@ def test_models_that_exchange_integers_already(
     shift = zero if dtype != edge else 0
     found = made.run({"x": (given.astype(np.int64) - shift).astype(edge)})["y"]
     np.testing.assert_array_equal(found.astype(np.int64) + shift, run(model, {"x": given})["y"])
+
+
+def test_the_file_tells_which_nodes_each_operator_stands_for(
+    parse: Callable[..., Any], lite: Callable[..., Any], tmp_path: Path
+) -> None:
+    made = lite(parse("g (float[1,4] x) => (float[1,4] y) { a = Relu (x) y = Add (a, x) }"))
+    path = tmp_path / "model.tflite"
+    path.write_bytes(made.model.data)
+
+    assert read_provenance(read_tflite(path)) == made.model.provenance
+    assert any(made.model.provenance)

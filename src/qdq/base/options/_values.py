@@ -119,6 +119,9 @@ def _pairs(spec: OptionSpec, text: str) -> Pairs:
         key, equals, value = (part.strip() for part in item.partition("="))
         if not (equals and value and _KEY.fullmatch(key)):
             raise OptionError(f"Option {spec.flag}: '{item}' is not key=value", remedy=_legal(spec))
+        _choice(spec, key)
+        if spec.minimum is not None or spec.maximum is not None:
+            _int(spec, value)
         pairs = merge_pairs(spec, pairs, ((key, value),))
     return pairs
 
@@ -149,14 +152,18 @@ def _legal(spec: OptionSpec) -> str:
         case ValueKind.LIST:
             of = f" of {', '.join(spec.choices)}" if spec.choices else ""
             return f"Give items{of}, separated by commas"
-        case ValueKind.PAIRS:
-            return f"Write {spec.flag} key=value;key=value"
-        case ValueKind.TEXT:
-            return f"Write {spec.flag} TEXT"
+        case ValueKind.PAIRS if spec.choices:
+            return _legal_pairs(spec)
+    return f"Write {spec.flag} {'key=value;key=value' if spec.kind is ValueKind.PAIRS else 'TEXT'}"
+
+
+def _legal_pairs(spec: OptionSpec) -> str:
+    of = "" if spec.minimum is None and spec.maximum is None else f", {_range(spec)}"
+    return f"Give key=value of {', '.join(spec.choices)}{of}"
 
 
 def _range(spec: OptionSpec) -> str:
-    number = "a whole number" if spec.kind is ValueKind.INT else "a number"
+    number = "a number" if spec.kind is ValueKind.FLOAT else "a whole number"
     if spec.minimum is not None and spec.maximum is not None:
         return f"{number} from {spec.minimum:g} to {spec.maximum:.0f}"
     if spec.minimum is not None:

@@ -7,6 +7,7 @@ from qdq.target.interface.steps import (
     InterfaceRequest,
     compile_graph,
     read_request,
+    rename_and_truncate,
 )
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "compile_graph",
     "io_encoding",
     "read_request",
+    "rename_and_truncate",
 ]

@@ -17,7 +17,14 @@ from qdq.target.interface.truncate_io import TruncateIo
 from qdq.target.interface.truncate_tensors import TruncateTensors
 from qdq.target.onnx import compile_onnx
 
-__all__ = ["STEPS", "CompileOutcome", "InterfaceRequest", "compile_graph", "read_request"]
+__all__ = [
+    "STEPS",
+    "CompileOutcome",
+    "InterfaceRequest",
+    "compile_graph",
+    "read_request",
+    "rename_and_truncate",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +149,19 @@ def compile_graph(model: ir.Model, request: InterfaceRequest) -> CompileOutcome:
         tuple(dict.fromkeys(str(note) for note in changes)),
         tuple(dict.fromkeys(f"--{note.pass_name}: {note.text}" for note in notices)),
     )
+
+
+def rename_and_truncate(model: ir.Model, request: InterfaceRequest) -> ir.Model:
+    """Give ``model``, in place, the names and widths of its edges that ``request`` asks for.
+
+    What runs with it then takes and gives what the compiled model does, but for layout and
+    quantization.
+    """
+    for step in STEPS[:2]:
+        graph_pass = step.make(request)
+        if graph_pass is not None:
+            graph_pass(model)
+    return model
 
 
 def _names(options: Options, name: str) -> tuple[str, ...]:

@@ -106,10 +106,18 @@ class _Writer:
         model.description = f"{metadata.producer} {metadata.version}"
         model.operatorCodes = [self._code(name, version) for name, version in self._codes]
         model.signatureDefs = [self._signature()]
-        model.metadata = [schema.MetadataT(name="qdq", buffer=len(self._buffers))]
-        self._buffers.append(self._buffer(np.frombuffer(metadata.to_bytes(), np.uint8)))
+        # Profilers read from it which ONNX nodes an operator stands for.
+        sources = json.dumps([operator.sources for operator in program.operators]).encode()
+        model.metadata = [
+            self._entry("qdq", metadata.to_bytes()),
+            self._entry("qdq.provenance", sources),
+        ]
         model.buffers = self._buffers
         return model
+
+    def _entry(self, name: str, content: bytes) -> Any:
+        self._buffers.append(self._buffer(np.frombuffer(content, np.uint8)))
+        return self._schema.MetadataT(name=name, buffer=len(self._buffers) - 1)
 
     def _index(self, tensor: Tensor) -> int:
         if tensor not in self._tensors:

@@ -13,6 +13,7 @@ __all__ = [
     "MODEL_FOLDER",
     "MODEL_OUTPUT",
     "PACKED_OUTPUT",
+    "TFLITE_OUTPUT",
     "find_input",
     "open_model",
     "pack_model",
@@ -20,6 +21,7 @@ __all__ = [
 
 MODEL_OUTPUT = "model.onnx"
 PACKED_OUTPUT = "model.zip"
+TFLITE_OUTPUT = "model.tflite"
 # The one folder in a packed model; clients unpack it by this name.
 MODEL_FOLDER = "model.onnx"
 _DATA_SUFFIX = ".data"

@@ -1,6 +1,7 @@
 """Tell what an uploaded model is, by its content: input ``model``; no outputs.
 
-ONNX is read and checked; torch's formats are only recognised, as reading them runs their code.
+ONNX and TFLite are read and checked; torch's formats are only recognised, as reading them runs
+their code.
 """
 
 from __future__ import annotations
@@ -20,13 +21,18 @@ _FORMATS = {
     ModelFormat.ONNX: "onnx",
     ModelFormat.TORCHSCRIPT: "torchscript",
     ModelFormat.EXPORTED_PROGRAM: "exported_program",
+    ModelFormat.TFLITE: "tflite",
 }
+_DESCRIBED = (ModelFormat.ONNX, ModelFormat.TFLITE)
 # Lists of what a hostile model can repeat a million times.
 _MOST_TENSORS = 4096
 
 
 def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Return ``format``, ``is_directory``, and for ONNX inputs, outputs, ops, hazards and more."""
+    """Return ``format``, ``is_directory``, and for ONNX and TFLite inputs, outputs, ops, hazards.
+
+    Of TFLite ``input_spec`` and ``output_spec`` have scale and zero point.
+    """
     del spec
     progress.step("inspect", 1)
     path = open_model()
@@ -37,7 +43,7 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
         "is_directory": path.is_dir(),
         "bytes": _bytes(path),
     }
-    if kind is ModelFormat.ONNX:
+    if kind in _DESCRIBED:
         result |= _describe(path)
     log(f"{result['format']}, {result['bytes']:,} bytes")
     progress.advance()
@@ -50,6 +56,8 @@ def _describe(path: Path) -> dict[str, Any]:
         found[side] = [
             {**tensor, "scale": None, "zero_point": None} for tensor in found[side][:_MOST_TENSORS]
         ]
+    for side in ("input_spec", "output_spec"):
+        found[side] = found[side][:_MOST_TENSORS]
     del found["format"]
     return found
 

@@ -20,14 +20,16 @@ __all__ = ["work"]
 
 def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Return ``profile``: times in microseconds, memory in bytes, and time by node."""
+    path = open_model()
     profile = library.profile(
-        model_file(open_model()),
+        path if path.is_file() else model_file(path),
         threads=spec.get("threads", 0),
         options=spec.get("options", ""),
         inputs=find_input("dataset"),
         progress=progress,
     )
-    log(f"measured on this machine's CPU with {profile.data}")
+    runtime = profile.environment.get("runtime", "ONNX Runtime")
+    log(f"measured on this machine's CPU with {runtime} and {profile.data}")
     inference = profile.inference
     log_lines(
         "times",

@@ -10,6 +10,7 @@ from typing import Any
 from qdq import library
 from qdq.base.options import JobKind, parse_options
 from qdq.base.progress import Progress
+from qdq.frontend import ModelFormat, detect_format
 from qdq.worker.stages.files import find_input, open_model
 from qdq.worker.stages.log import log
 
@@ -20,14 +21,17 @@ DATASET_OUTPUT = "output.h5"
 
 def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Return ``output`` (a file name), the number of samples, and name, dtype, shape of outputs."""
-    options = parse_options(JobKind.PROFILE, spec.get("options", ""))
-    log(f"options resolved: {options.to_text() or 'none'}")
+    options = spec.get("options", "")
+    log(f"options resolved: {parse_options(JobKind.PROFILE, options).to_text() or 'none'}")
+    path = open_model()
     done = library.run(
-        open_model(),
+        path,
         find_input("dataset") or "inputs/dataset",
         DATASET_OUTPUT,
         threads=spec.get("threads", 0),
+        options=options,
         progress=progress,
     ).to_dict()
-    log(f"{done['samples']} samples on the CPU with ONNX Runtime")
+    tflite = path.is_file() and detect_format(path) is ModelFormat.TFLITE
+    log(f"{done['samples']} samples on the CPU with {'LiteRT' if tflite else 'ONNX Runtime'}")
     return {"output": DATASET_OUTPUT, "samples": done["samples"], "outputs": done["outputs"]}
