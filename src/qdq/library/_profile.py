@@ -6,10 +6,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from qdq.base.errors import OptionError
-from qdq.base.options import JobKind, parse_options
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.dataset import open_samples
 from qdq.graph import model_file
+from qdq.library._execution import execution_options, tell_units
 from qdq.library._load import read_model
 from qdq.library._sources import PathLike, SampleSource
 from qdq.runtime import Profile, profile_model
@@ -35,13 +35,14 @@ def profile(
     are random, which the result says.  ``threads`` 0 takes all cores.  Raises OptionError,
     DatasetError, and the errors of models that cannot be read or run.
     """
-    parsed = parse_options(JobKind.PROFILE, options)
+    parsed = execution_options(options, threads=threads)
     if iterations is not None and _ITERATIONS in parsed.given:
         raise OptionError(
             f"The iterations are given twice: {iterations}, and {parsed.get_int(_ITERATIONS)} by "
             f"--{_ITERATIONS}",
             remedy="Keep one of them",
         )
+    tell_units(parsed, progress)
     read_model(model)
     with ExitStack() as stack:
         return profile_model(
@@ -49,6 +50,7 @@ def profile(
             iterations=parsed.get_int(_ITERATIONS) if iterations is None else iterations,
             threads=threads,
             max_time=parsed.get_float(_SECONDS),
+            settings=parsed.get_pairs("onnx_options"),
             samples=None if inputs is None else stack.enter_context(open_samples(inputs)),
             progress=progress,
         )

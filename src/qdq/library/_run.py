@@ -12,7 +12,9 @@ import numpy as np
 
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.dataset import SampleWriter, h5_writer, npz_writer, open_samples
-from qdq.library._load import runnable
+from qdq.library._execution import Dequantizer, run_options, tell_units
+from qdq.library._io_spec import io_specs
+from qdq.library._load import read_model, runnable
 from qdq.library._sources import ModelSource, PathLike, SampleSource, check_output
 from qdq.runtime import TensorInfo, iter_run, open_session
 
@@ -50,23 +52,35 @@ def run(
     output: PathLike | None = None,
     *,
     threads: int = 0,
+    options: str = "",
     progress: Progress = NO_PROGRESS,
 ) -> RunResult:
     """Run an ONNX model on every sample with ONNX Runtime, one at a time.
 
     ``output`` is a .npz or .h5 file, written in flat memory; without it the arrays are returned.
-    ``threads`` 0 takes all cores.  Raises DatasetError, OutputError, and the errors of models that
-    cannot be read or run.  On an error nothing is written.
+    ``threads`` 0 takes all cores; ``options`` are those of inference jobs.  Raises OptionError,
+    DatasetError, OutputError, and the errors of models that cannot be read or run.  On an error
+    nothing is written.
     """
+    parsed = run_options(options, threads=threads)
+    tell_units(parsed, progress)
+    dequantizer = None
+    if parsed.get_flag("dequantize_outputs"):
+        graph = read_model(model)
+        dequantizer = Dequantizer(io_specs(graph, graph.graph.outputs), progress)
     target = None if output is None else check_output(output, (model, inputs), suffixes=_WRITERS)
     with (
         open_samples(inputs) as samples,
-        open_session(runnable(model), threads=threads) as session,
+        open_session(
+            runnable(model), threads=threads, settings=parsed.get_pairs("onnx_options")
+        ) as session,
         _sink(target) as sink,
     ):
         for one in iter_run(session, samples, progress=progress):
-            sink.append(one)
+            sink.append(dequantizer.arrays(one) if dequantizer else one)
         count, tensors = len(samples), session.outputs
+    if dequantizer is not None:
+        tensors = tuple(map(dequantizer.tensor, tensors))
     kept = sink.arrays if isinstance(sink, _Kept) else None
     return RunResult(samples=count, tensors=tensors, outputs=kept, output=target)
 

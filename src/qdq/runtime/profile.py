@@ -136,6 +136,7 @@ def profile_model(
     threads: int | None = None,
     max_time: float | None = None,
     samples: Samples | None = None,
+    settings: Mapping[str, str] | None = None,
     seed: int = 0,
     progress: Progress = NO_PROGRESS,
 ) -> Profile:
@@ -144,8 +145,9 @@ def profile_model(
     The warm runs stop after ``iterations`` or ``max_time`` seconds (default 60), whichever is
     first, but there is at least one.  They cycle through at most 16 of ``samples``; without samples
     the data are random from ``seed``, an open batch dimension being 1.  ``threads`` None takes ONNX
-    Runtime's default.  Raises OptionError, SpecError, DatasetError, the errors of a model that
-    cannot be loaded, and ChildCrashError, ChildMemoryError or ChildTimeoutError.
+    Runtime's default; ``settings`` are as for ``open_session``.  Raises OptionError, SpecError,
+    DatasetError, the errors of a model that cannot be loaded, and ChildCrashError,
+    ChildMemoryError or ChildTimeoutError.
     """
     _check_numbers(iterations, threads, max_time)
     limit = _DEFAULT_MAX_SECONDS if max_time is None else float(max_time)
@@ -159,6 +161,7 @@ def profile_model(
             "max_time": limit,
             "samples": _write_samples(samples, Path(folder), iterations),
             "seed": seed,
+            "settings": dict(settings or {}),
         }
         return _measure(spec, Path(folder), graph, given=samples is not None, progress=progress)
 

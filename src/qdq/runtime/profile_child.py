@@ -25,6 +25,7 @@ from qdq.runtime.ort import (
     Array,
     TensorInfo,
     check_sample,
+    import_runtime,
     load_session,
     session_options,
     tensor_info,
@@ -43,7 +44,7 @@ _KIB = 1024
 def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Measure the model of ``spec`` (see ``profile.profile_model``) and return plain figures."""
     _settle()
-    options = session_options(optimize=True, threads=spec["threads"], spin=True)
+    options = _options(spec)
     loader = partial(load_session, spec["model"], options)
     iterations = int(spec["iterations"])
     progress.step("profile", _WARM_LOADS + 1 + iterations)
@@ -68,8 +69,14 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
         "first_inference": first,
         "inference": inference,
         "nodes": _node_events(spec, samples[0]),
-        "environment": _environment(spec["threads"]),
+        "environment": _environment(spec),
     }
+
+
+def _options(spec: dict[str, Any]) -> Any:
+    return session_options(
+        optimize=True, threads=spec["threads"], spin=True, settings=spec["settings"]
+    )
 
 
 def _measured(loader: Callable[[], Any], *, times: int) -> tuple[Any, dict[str, Any]]:
@@ -127,7 +134,7 @@ def _run(session: Any, sample: dict[str, Array]) -> Any:
 
 
 def _node_events(spec: dict[str, Any], sample: dict[str, Array]) -> str:
-    options = session_options(optimize=True, threads=spec["threads"], spin=True)
+    options = _options(spec)
     options.enable_profiling = True
     options.profile_file_prefix = str(Path(spec["folder"]) / "nodes")
     session = load_session(spec["model"], options)
@@ -193,19 +200,17 @@ def _reset_peak() -> None:
 
 def _settle() -> None:
     # What every model needs is loaded before anything is measured.
-    import onnxruntime as ort
-
-    ort.get_available_providers()
+    import_runtime().get_available_providers()
 
 
-def _environment(threads: int) -> dict[str, Any]:
-    import onnxruntime as ort
-
+def _environment(spec: dict[str, Any]) -> dict[str, Any]:
+    settings: dict[str, str] = spec["settings"]
     return {
         "cpu": _cpu_name(),
         "cpus": len(os.sched_getaffinity(0)),
-        "threads": threads,
-        "onnxruntime": str(ort.__version__),
+        "threads": int(settings.get("intra_op_num_threads", spec["threads"])),
+        "settings": ";".join(f"{key}={value}" for key, value in settings.items()),
+        "onnxruntime": str(import_runtime().__version__),
         "provider": "CPUExecutionProvider",
         "os": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),

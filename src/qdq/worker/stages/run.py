@@ -22,11 +22,14 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Return ``output`` (a file name), the number of samples, and name, dtype, shape of outputs."""
     options = parse_options(JobKind.PROFILE, spec.get("options", ""))
     log(f"options resolved: {options.to_text() or 'none'}")
+    # Of a job that measures too, these are for its other stage.
+    options = options.without("max_profiler_iterations", "max_profiler_time")
     done = library.run(
         open_model(),
         find_input("dataset") or "inputs/dataset",
         DATASET_OUTPUT,
         threads=spec.get("threads", 0),
+        options=options.to_text(),
         progress=progress,
     ).to_dict()
     log(f"{done['samples']} samples on the CPU with ONNX Runtime")

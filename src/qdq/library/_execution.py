@@ -1,0 +1,89 @@
+"""The options of running and measuring on this machine, as the runtime takes them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from qdq.base.errors import OptionError
+from qdq.base.options import JobKind, Options, parse_options
+from qdq.base.progress import Progress
+from qdq.library._io_spec import IoSpec
+from qdq.runtime import TensorInfo
+
+__all__ = ["Dequantizer", "execution_options", "run_options", "tell_units"]
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+_THREADS = "intra_op_num_threads"
+# What only measuring has; a run that is given them has not understood something.
+_MEASURING = ("max_profiler_iterations", "max_profiler_time")
+
+
+def execution_options(text: str, *, threads: int) -> Options:
+    """Return the options of a profile or inference job.
+
+    Raises OptionError for what the table refuses, and where the threads are given twice.
+    """
+    options = parse_options(JobKind.PROFILE, text)
+    given = options.get_pairs("onnx_options").get(_THREADS)
+    if threads and given is not None:
+        raise OptionError(
+            f"The threads are given twice: {threads}, and {given} by --onnx_options {_THREADS}",
+            remedy="Keep one of them",
+        )
+    return options
+
+
+def run_options(text: str, *, threads: int) -> Options:
+    """Return the options of a run.  Raises OptionError also for those of measuring."""
+    options = execution_options(text, threads=threads)
+    for name in _MEASURING:
+        if name in options.given:
+            raise OptionError(
+                f"Option --{name} is of a profile, and a run is not measured",
+                remedy="Leave it out, or use profile",
+            )
+    return options
+
+
+def tell_units(options: Options, progress: Progress) -> None:
+    """Say when units were asked for that this machine does not have."""
+    units = options.get("compute_unit")
+    missing = [it for it in units if it in ("npu", "gpu")] if isinstance(units, tuple) else []
+    if missing:
+        progress.notice(
+            f"--compute_unit: {' and '.join(map(str, missing))} cannot be used on this machine, "
+            "so the CPU does it all"
+        )
+
+
+class Dequantizer:
+    """Turns outputs that are quantized integers into float32, as their specs say."""
+
+    def __init__(self, specs: tuple[IoSpec, ...], progress: Progress) -> None:
+        self._specs = {it.name: it for it in specs if it.scale is not None}
+        names = ", ".join(f"'{name}'" for name in self._specs)
+        progress.notice(
+            f"--dequantize_outputs: {names} as float32"
+            if names
+            else "--dequantize_outputs: no output of the model is a quantized integer, so they stay"
+        )
+
+    def tensor(self, info: TensorInfo) -> TensorInfo:
+        """Return the output as it is returned."""
+        return replace(info, dtype="float32") if info.name in self._specs else info
+
+    def arrays(self, outputs: dict[str, Array]) -> dict[str, Array]:
+        """Return the outputs of one sample, dequantized where they are quantized."""
+        return {name: self._real(name, array) for name, array in outputs.items()}
+
+    def _real(self, name: str, array: Array) -> Array:
+        spec = self._specs.get(name)
+        if spec is None:
+            return array
+        # As ONNX's DequantizeLinear: the difference is exact, the product is rounded once.
+        steps: Array = array.astype(np.int32) - np.int32(spec.zero_point or 0)
+        return steps.astype(np.float32) * np.float32(spec.scale or 0.0)
