@@ -19,7 +19,7 @@ setup: .venv/.installed
 	touch $@
 
 demo: setup
-	$(BIN)/python -m examples.quantize_efficientnet
+	$(BIN)/python -m examples.demo
 
 check: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -43,6 +43,18 @@ GOALS = {
     "latency w8a8 / float": (0.50, "at most"),
     "import qdq [s]": (0.3, "at most"),
     "qdq --help [s]": (0.3, "at most"),
+    "server start, empty folder [s]": (2.0, "at most"),
+    "server start [s]": (2.0, "at most"),
+    "server memory, idle [MiB]": (150.0, "at most"),
+    "submit -> SUCCESS more than qdq [s]": (1.5, "at most"),
+    "wait() later than a 3 s job [s]": (1.0, "at most"),
+    "wait() of a 3 s job [s]": (4.0, "at most"),
+    "submit p99 [s]": (0.3, "at most"),
+    "state change to answer p99 [s]": (0.5, "at most"),
+    "database is locked": (0.0, "at most"),
+    "answers 5xx or none": (0.0, "at most"),
+    "memory of uploads [MiB]": (150.0, "at most"),
+    "last byte to answer [s]": (4.0, "at most"),
 }
 
 

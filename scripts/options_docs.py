@@ -71,8 +71,17 @@ def _value(spec: OptionSpec) -> str:
 
 
 def _meaning(spec: OptionSpec) -> str:
-    refused = "; ".join(f"`{name}`: {reason}" for name, reason in spec.refused_choices)
-    return f"{spec.help} Refused: {refused}." if refused else spec.help
+    refused = [f"`{name}`: {reason}" for name, reason in spec.refused_choices]
+    refused += [f"`{name}...`: {reason}" for name, reason in spec.refused_keys]
+    keys = "; ".join(f"`{name}` ({_legal(values)})" for name, values in spec.keys)
+    parts = (spec.help, keys and f"Keys: {keys}.", refused and f"Refused: {'; '.join(refused)}.")
+    return " ".join(filter(None, parts))
+
+
+def _legal(values: tuple[str, ...] | range) -> str:
+    if isinstance(values, range):
+        return f"{values[0]} to {values[-1]}"
+    return ", ".join(f"`{value}`" for value in values)
 
 
 def main() -> int:

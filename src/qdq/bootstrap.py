@@ -124,13 +124,13 @@ class Tables:
             self.lock.close()
 
 
-def open_tables(data_dir: Path, *, alone: bool = False) -> Tables:
+def open_tables(data_dir: Path, *, reserve: bool = False) -> Tables:
     """Open ``data_dir`` beside a server that may be running there.
 
-    ``alone`` raises OutputError when one is, and keeps others from starting.
+    ``reserve`` keeps one from starting meanwhile; ``Tables.lock`` is None where one is running.
     """
     data_dir = _make_folder(data_dir)
-    lock = _lock(data_dir / "lock") if alone else None
+    lock = _lock_if_free(data_dir / "lock") if reserve else None
     try:
         repository, blobs = _open_adapters(data_dir)
     except BaseException:
@@ -221,6 +221,13 @@ def _lock(path: Path) -> IO[str]:
     file.write(f"{os.getpid()}\n")
     file.flush()
     return file
+
+
+def _lock_if_free(path: Path) -> IO[str] | None:
+    try:
+        return _lock(path)
+    except OutputError:
+        return None
 
 
 def _clear_scratch(scratch: Path) -> None:

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from qdq.api.wire import workbench_pb2 as pb
+from qdq.base.version import __version__
 from qdq.domain.states import RUNNING_STATES, JobKind, JobState
 from service.workbench_fakes import past
 
@@ -64,6 +65,10 @@ async def test_a_finished_compile_job(wire):
     assert job.failure_type == pb.JOB_FAILURE_TYPE_SUCCESS
     assert [it.name for it in job.compile_job.target_tensor_type_list.types] == ["image"]
     assert "No --target_runtime" in job.notices[0].message
+    assert job.hub_version == f"qdq {__version__}"
+    # Of a job that an older version did, it is that one.
+    wire.room.repository.change(job_id, result={"tool_versions": {"qdq": "0.0.9"}})
+    assert (await wire.job(job_id)).hub_version == "qdq 0.0.9"
     path = f"jobs/{job_id}/download_compiled_model/"
     link = await wire.ask(pb.FileDownloadResponse, "GET", path, **FLAG)
     assert (await wire.http.get(link.url.url)).content == b"compiled"

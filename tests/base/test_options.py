@@ -38,6 +38,21 @@ ROWS: list[dict[str, Any]] = [
         "exclusive_choices": ["all"],
     },
     {"name": "pairs", "kind": "pairs", "mergeable": True},
+    {
+        "name": "keyed",
+        "kind": "pairs",
+        "mergeable": True,
+        "keys": {"mode": ["FAST", "EXACT"], "count": [0, 9]},
+        "refused_keys": {"npu_": "there is no NPU"},
+    },
+    {
+        "name": "chips",
+        "kind": "list",
+        "choices": ["all", "cpu"],
+        "exclusive_choices": ["all"],
+        "fallback_choices": ["cpu"],
+        "refused_choices": {"npu": "there is no NPU"},
+    },
     {"name": "later", "kind": "flag", "status": "planned"},
     {"name": "elsewhere", "kind": "flag", "jobs": ["link"]},
 ]
@@ -163,6 +178,16 @@ def test_typed_getters_refuse_another_type_or_name() -> None:
         options.get("nothing")
 
 
+def test_pairs_as_a_mapping_and_options_without_some() -> None:
+    options = parse("--keyed mode=fast --keyed count=3 --flag")
+    assert options.get_pairs("keyed") == {"mode": "FAST", "count": "3"}
+    assert parse("").get_pairs("keyed") == {}
+    assert options.without("keyed").to_text() == "--flag"
+    assert options.without("keyed").get("keyed") is None
+    with pytest.raises(InternalError):
+        options.get_pairs("flag")
+
+
 def test_order_and_spelling_of_the_text_do_not_matter() -> None:
     assert parse("--flag --count 4") == parse("  --count=+4   --flag=true ")
     assert hash(parse("--flag")) == hash(parse("--flag true"))
@@ -249,6 +274,16 @@ def test_any_text_parses_or_is_an_option_error(text: str) -> None:
             (("number_of_threads", "2"),),
         ),
         (JobKind.PROFILE, "", "compute_unit", ("all",)),
+        (JobKind.PROFILE, "--compute_unit npu,cpu", "compute_unit", ("npu", "cpu")),
+        (JobKind.PROFILE, "", "dequantize_outputs", False),
+        (JobKind.PROFILE, "--dequantize_outputs", "dequantize_outputs", True),
+        (JobKind.PROFILE, "--dequantize_outputs false", "dequantize_outputs", False),
+        (
+            JobKind.PROFILE,
+            "--onnx_options execution_mode=parallel;intra_op_num_threads=+04",
+            "onnx_options",
+            (("execution_mode", "PARALLEL"), ("intra_op_num_threads", "4")),
+        ),
     ],
 )
 def test_supported_options(kind: JobKind, text: str, name: str, value: object) -> None:
@@ -271,7 +306,19 @@ def test_supported_options(kind: JobKind, text: str, name: str, value: object) -
         (JobKind.COMPILE, "--quantize_full_type w4a16", "no 4-bit weights yet"),
         (JobKind.COMPILE, "--quantize_full_type float16", "no float16 weights yet"),
         (JobKind.PROFILE, "--compute_unit npu", "NPU"),
-        (JobKind.PROFILE, "--compute_unit npu,cpu", "NPU"),
+        (JobKind.PROFILE, "--compute_unit npu,gpu", "NPU"),
+        (JobKind.PROFILE, "--compute_unit all,npu", "NPU"),
+        (JobKind.PROFILE, "--compute_unit cpu,dsp", "cannot be 'dsp'"),
+        (JobKind.PROFILE, "--onnx_options qnn_htp_performance_mode=burst", "QNN execution"),
+        (JobKind.PROFILE, "--onnx_options session.x=1", "has no key 'session.x'"),
+        (JobKind.PROFILE, "--onnx_options execution_mode=FAST", "cannot be 'FAST'"),
+        (JobKind.PROFILE, "--onnx_options intra_op_num_threads=257", "from 0 to 256"),
+        (JobKind.PROFILE, "--onnx_options enable_memory_pattern=1", "true, false"),
+        (
+            JobKind.PROFILE,
+            "--onnx_options execution_mode=PARALLEL --onnx_options execution_mode=SEQUENTIAL",
+            "gives 'execution_mode' twice",
+        ),
         (JobKind.PROFILE, "--compute_unit gpu", "GPU"),
         (JobKind.PROFILE, "--max_profiler_iterations 0", "cannot be '0'"),
         (

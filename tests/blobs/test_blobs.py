@@ -178,3 +178,42 @@ def test_from_another_disk(room: Any, other_disk: Path) -> None:
     assert put(room.blobs, other_disk) == (SHA, len(DATA))
     assert list(other_disk.iterdir()) == []
     assert room.files() == [f"data/{SHA[:2]}/{SHA}"]
+
+
+def test_sweep_takes_what_is_old_and_not_kept(room: Any, tmp_path: Path) -> None:
+    blobs = room.blobs
+    names = [put(blobs, tmp_path, text)[0] for text in (b"old", b"old and kept", b"young")]
+    for name in names[:2]:
+        os.utime(blobs.path(name), (1000, 1000))
+    keep = {names[1]}
+    assert blobs.sweep(keep, older_than_s=60, dry_run=True) == (1, 3)
+    assert set(blobs.all()) == set(names)
+    assert blobs.sweep(keep, older_than_s=60) == (1, 3)
+    assert set(blobs.all()) == set(names[1:])
+    assert room.files() == sorted(f"data/{name[:2]}/{name}" for name in names[1:])
+
+
+def test_a_blob_that_is_wanted_again_is_young(blobs: LocalBlobs, tmp_path: Path) -> None:
+    name, _ = put(blobs, tmp_path)
+    os.utime(blobs.path(name), (1000, 1000))
+    assert blobs.refresh(name)
+    assert blobs.sweep(set(), older_than_s=60) == (0, 0)
+    assert not blobs.refresh("0" * 64)
+    assert not blobs.refresh("../data")
+
+
+def test_sweep_gives_back_what_became_young_meanwhile(
+    blobs: LocalBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, _ = put(blobs, tmp_path)
+    os.utime(blobs.path(name), (1000, 1000))
+    rename = Path.rename
+
+    def late(path: Path, target: Path) -> Path:
+        if path == blobs.path(name):
+            os.utime(path)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", late)
+    assert blobs.sweep(set(), older_than_s=60) == (0, 0)
+    assert blobs.exists(name)

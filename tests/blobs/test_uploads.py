@@ -22,9 +22,15 @@ LIMIT = 1 << 30
 
 
 async def send(
-    blobs: LocalBlobs, data: bytes, part: int = 0, *, upload: str = UPLOAD, limit: int = LIMIT
+    blobs: LocalBlobs,
+    data: bytes,
+    part: int = 0,
+    *,
+    upload: str = UPLOAD,
+    limit: int = LIMIT,
+    offset: int | None = None,
 ) -> str:
-    async with blobs.open_part(upload, part, limit=limit) as sink:
+    async with blobs.open_part(upload, part, limit=limit, offset=offset) as sink:
         for start in range(0, len(data), 65_536):
             await sink.write(data[start : start + 65_536])
         assert sink.etag == ""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import configparser
 import os
 import socket
+import sqlite3
 import stat
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -160,12 +163,29 @@ def test_serve_tells_that_the_port_is_taken(qdq: Command, data: Path) -> None:
 def test_one_server_for_a_folder(data: Path, qdq: Command) -> None:
     opened = open_workbench(data)
     try:
-        result = qdq("gc", "--data", data)
+        result = qdq("serve", "--port", "0", "--data", data)
         assert result.exit_code == 1
         assert f"process {os.getpid()}" in result.stderr
+        # What reads and what collects may work beside it.
+        assert qdq("jobs", "list", "--data", data).exit_code == 0
+        assert qdq("gc", "--data", data).exit_code == 0
     finally:
         opened.close()
-    assert qdq("gc", "--data", data).exit_code == 0
+
+
+def test_devices(qdq: Command, qdq_json: Command) -> None:
+    everything = qdq_json("devices")["devices"]
+    assert [row["runs"] for row in everything] == [True] + [False] * (len(everything) - 1)
+    assert all(row["source"] for row in everything)
+    phones = qdq_json("devices", "--attribute", "format:phone", "--attribute", "hexagon:v75")
+    assert {row["name"] for row in phones["devices"]} == {
+        "Samsung Galaxy S24",
+        "Samsung Galaxy S24 (Family)",
+    }
+    shown = qdq("devices", "--attribute", "os:windows").stdout
+    assert "Snapdragon X Elite CRD" in shown
+    assert "windows 11" in shown
+    assert qdq_json("devices", "--attribute", "no:such")["devices"] == []
 
 
 def test_no_workbench(qdq: Command, data: Path) -> None:
@@ -197,6 +217,28 @@ def test_jobs(qdq: Command, qdq_json: Command, data: Path, tables: Tables) -> No
     assert "jabsent" in absent.stderr
 
 
+def test_priority(qdq: Command, qdq_json: Command, data: Path, tables: Tables) -> None:
+    first, second, third = (add_job(tables, name=name) for name in ("one", "two", "three"))
+    assert "priority -5" in qdq("jobs", "priority", first, "-5", "--data", data).stdout
+    done = qdq_json("jobs", "priority", third, "100", "--data", data)
+    assert done == {"job": third, "priority": 100, "changed": True}
+    listed = qdq_json("jobs", "list", "--data", data)["jobs"]
+    assert [(job["id"], job["priority"]) for job in listed] == [
+        (third, 100),
+        (second, 0),
+        (first, -5),
+    ]
+    assert "priority" in qdq("jobs", "list", "--data", data).stdout
+    assert "-5" in qdq("jobs", "show", first, "--data", data).stdout
+    claimed = [tables.repository.claim_job("me", lease=timedelta(minutes=1)) for _ in range(3)]
+    assert [job.id for job in claimed if job] == [third, second, first]
+    for words in (("101",), ("-101",), ("high",), ("5", "--oops")):
+        assert qdq("jobs", "priority", first, *words, "--data", data).exit_code == 2
+    tables.repository.fail_job(second, 1, reason="why", failure_type=3, artifacts={})
+    assert "had ended" in qdq("jobs", "priority", second, "1", "--data", data).stdout
+    assert qdq("jobs", "priority", "jabsent", "1", "--data", data).exit_code == 1
+
+
 def test_the_log_of_a_running_job_and_of_an_ended_one(
     qdq: Command, data: Path, tables: Tables, tmp_path: Path
 ) -> None:
@@ -215,28 +257,136 @@ def test_the_log_of_a_running_job_and_of_an_ended_one(
     assert qdq("jobs", "logs", job_id, "-f", "--data", data).stdout == "it is done\n"
 
 
-def test_gc(qdq: Command, qdq_json: Command, data: Path, tables: Tables, tmp_path: Path) -> None:
-    def blob(text: str, age: float = 40) -> str:
-        return add_blob(tables, tmp_path, text, age_days=age)
+def age(data: Path, table: str, row_id: str, *, days: float) -> None:
+    """Let a row be older than the clock of the database would."""
+    then = (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    column, key = ("updated", "id") if table == "jobs" else ("created", "id")
+    key = "key" if table == "stages" else key
+    with closing(sqlite3.connect(data / "store" / "workbench.sqlite3")) as connection:
+        statement = f"UPDATE {table} SET {column} = ? WHERE {key} = ?"
+        assert connection.execute(statement, (then, row_id)).rowcount == 1
+        connection.commit()
 
+
+@dataclass
+class Old:
+    """Rows and blobs of 40 days ago, by what shall become of them."""
+
+    kept: set[str]
+    gone: set[str]
+    kept_jobs: set[str]
+
+
+@pytest.fixture
+def old(data: Path, tables: Tables, tmp_path: Path) -> Old:
     rows, now = tables.repository, tables.repository.now()
-    kept = [blob("of a model"), blob("young", 1), blob("a live dataset"), blob("log"), blob("rep")]
-    gone = [blob("nobody's"), blob("expired")]
-    rows.add_model(Model("mx", "m", ModelType.ONNX, now, UploadState.CREATED))
-    rows.set_model_bytes("mx", blob=kept[0], size=1, inspection=Inspection("onnx"))
-    for name, days, content in (("dlive", 1, kept[2]), ("dold", -1, gone[1])):
-        expires = now + timedelta(days=days)
-        rows.add_dataset(Dataset(name, "d", now, expires, UploadState.CREATED))
+
+    def blob(text: str, age_days: float = 40) -> str:
+        return add_blob(tables, tmp_path, text, age_days=age_days)
+
+    def model(name: str, text: str, *, days: float = 40) -> str:
+        content = blob(text)
+        rows.add_model(Model(name, "m", ModelType.ONNX, now, UploadState.CREATED))
+        rows.set_model_bytes(name, blob=content, size=1, inspection=Inspection("onnx"))
+        age(data, "models", name, days=days)
+        return content
+
+    def dataset(name: str, text: str, *, expires: float) -> str:
+        content = blob(text)
+        rows.add_dataset(
+            Dataset(name, "d", now, now + timedelta(days=expires), UploadState.CREATED)
+        )
         rows.set_dataset_bytes(name, blob=content, size=1, inspection=Inspection("h5"))
-    job_id = add_job(tables)
-    rows.claim_job("me", lease=timedelta(minutes=1))
-    rows.finish_job(
-        job_id, 1, result={"report": kept[4]}, artifacts={5: kept[3]}, target=None, output=()
-    )
+        age(data, "datasets", name, days=40)
+        return content
+
+    def job(
+        name: str, model_id: str, *, days: float, dataset_id: str | None = None, end: bool = True
+    ) -> str:
+        target = Model(f"mof{name}", "t", ModelType.ONNX, now, UploadState.CREATED)
+        kind, state = JobKind.COMPILE, JobState.CREATED
+        fields: dict[str, Any] = {"model_ids": (model_id,), "dataset_id": dataset_id}
+        rows.add_job(Job(name, kind, "n", state, "", now, now, **fields), target)
+        made = blob(f"log of {name}")
+        if end:
+            claimed = rows.claim_job("me", lease=timedelta(minutes=1))
+            assert claimed is not None
+            target_bytes = (blob(f"target of {name}"), 1, "t.onnx", Inspection("onnx"))
+            rows.finish_job(name, 1, result={}, artifacts={5: made}, target=target_bytes, output=())
+            assert claimed.id == name
+        age(data, "jobs", name, days=days)
+        age(data, "models", target.id, days=40)
+        return made
+
+    kept, gone = set(), set()
+    gone |= {blob("nobody's"), model("munused", "unused"), dataset("dold", "old", expires=-1)}
+    kept |= {blob("young", 1), model("myoung", "young model", days=1)}
+    kept.add(dataset("dlive", "live", expires=1))
+    # An old job, and what only it used.
+    gone |= {model("mgone", "of the old job"), job("jgone", "mgone", days=40)}
+    # A young job on the target of an old one keeps all of the old one.
+    kept |= {model("mchain", "of the chain"), job("jchain", "mchain", days=40)}
+    kept.add(job("jyoung", "mofjchain", days=0.5))
+    # The bytes of a dataset that expired serve only the job that still waits for them.
+    kept |= {model("mwait", "waits"), dataset("dwait", "waits data", expires=-1)}
+    gone.add(job("jwait", "mwait", days=40, dataset_id="dwait", end=False))
+    for name, days in (("skept", 1), ("sgone", 40)):
+        content = blob(f"stage {name}")
+        (kept if name == "skept" else gone).add(content)
+        rows.put_stage(name, {"outputs": {"model.onnx": [content, 1]}, "log": None})
+        age(data, "stages", name, days=days)
+    for name in ("jgone", "jchain", "jyoung"):
+        found = rows.get_model(f"mof{name}")
+        assert found is not None
+        assert found.blob is not None
+        (gone if name == "jgone" else kept).add(found.blob)
+    return Old(kept, gone, {"jchain", "jyoung", "jwait"})
+
+
+def test_gc(qdq: Command, qdq_json: Command, data: Path, tables: Tables, old: Old) -> None:
+    everything = set(tables.blobs.all())
+    assert everything == old.kept | old.gone
     tried = qdq_json("gc", "--data", data, "--dry-run")
-    assert (tried["removed"], tried["dry_run"]) == (2, True)
-    assert set(tables.blobs.all()) == {*kept, *gone}
-    assert "removed 2 files" in qdq("gc", "--data", data).stdout
-    assert set(tables.blobs.all()) == set(kept)
-    assert qdq_json("gc", "--data", data, "--days", "0")["removed"] == 1
-    assert set(tables.blobs.all()) == {*kept} - {kept[1]}
+    assert tried["dry_run"]
+    assert set(tables.blobs.all()) == everything
+    assert tables.repository.list_jobs(offset=0, limit=99)[1] == 4
+    done = qdq_json("gc", "--data", data)
+    assert set(tables.blobs.all()) == old.kept
+    assert done == tried | {"dry_run": False}
+    assert (done["removed"], done["kept"]) == (len(old.gone), len(old.kept))
+    assert [done[kind] for kind in ("jobs", "models", "datasets", "stages")] == [1, 3, 1, 1]
+    jobs, _ = tables.repository.list_jobs(offset=0, limit=99)
+    assert {job.id for job in jobs} == old.kept_jobs
+    assert tables.repository.get_stage("sgone") is None
+    assert tables.repository.get_stage("skept") is not None
+    again = qdq_json("gc", "--data", data)
+    assert [again[kind] for kind in ("removed", "jobs", "models", "datasets", "stages")] == [0] * 5
+
+
+def test_gc_of_everything_leaves_what_is_at_work(
+    qdq: Command, data: Path, tables: Tables, old: Old
+) -> None:
+    shown = qdq("gc", "--data", data, "--older-than", "0").stdout
+    assert "removed 3 jobs" in shown
+    jobs, _ = tables.repository.list_jobs(offset=0, limit=99)
+    assert [job.id for job in jobs] == ["jwait"]
+    assert tables.repository.get_model("mwait") is not None
+    assert tables.repository.get_dataset("dwait") is not None
+    assert len(tables.blobs.all()) == 3  # the model, its data, and the dataset that has not expired
+
+
+def test_gc_beside_a_server_spares_what_is_young(
+    qdq_json: Command, data: Path, tables: Tables, tmp_path: Path, old: Old
+) -> None:
+    opened = open_workbench(data)
+    try:
+        hours = add_blob(tables, tmp_path, "a few hours old", age_days=0.5)
+        job_id = add_job(tables)
+        done = qdq_json("gc", "--data", data, "--older-than", "0")
+    finally:
+        opened.close()
+    assert tables.blobs.exists(hours)
+    assert tables.repository.get_job(job_id) is not None
+    assert done["jobs"] == 1
+    assert qdq_json("gc", "--data", data, "--older-than", "0")["removed"] >= 1
+    assert not tables.blobs.exists(hours)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from datetime import timedelta
@@ -271,6 +272,50 @@ def test_equal_work_is_answered_from_the_cache(bench: Any, stages: Any) -> None:
     blobs = [bench.repository.get_model(job.target_model_id).blob for job in jobs]
     assert blobs[0] == blobs[1] != blobs[2]
     assert jobs[0].result == jobs[1].result
+
+
+def test_an_answer_from_the_cache_tells_all_that_the_work_told(bench: Any, stages: Any) -> None:
+    model = bench.model()
+    bench.engine(stages)
+    first, second, third = (
+        bench.wait(bench.submit(JobKind.COMPILE, model=model)) for _ in range(3)
+    )
+    log = bench.log(second)
+    assert f"answered from the cache of job {first.id} (same work, same project)" in log
+    assert log.index("answered from the cache") < log.index("working hard")
+    assert "stage compile: begins" in log
+    assert "stage compile: ended after" in log
+    # The work of the one that did it, not a copy of a copy.
+    assert f"answered from the cache of job {first.id}" in bench.log(third)
+    assert bench.log(third).count("working hard") == 1
+    assert "answered from the cache" not in bench.log(first)
+    told = [notice.message for notice in first.notices]
+    assert "a notice of compile" in told
+    assert {notice.message for notice in second.notices} == set(told)
+
+
+def test_a_log_that_is_gone_is_not_missed(bench: Any, stages: Any) -> None:
+    model = bench.model()
+    bench.engine(stages)
+    bench.wait(bench.submit(JobKind.COMPILE, model=model))
+    kept = [
+        blob for blob in bench.blobs.all() if b"working hard" in bench.blobs.path(blob).read_bytes()
+    ]
+    for blob in kept:
+        bench.blobs.delete(blob)
+    second = bench.wait(bench.submit(JobKind.COMPILE, model=model))
+    assert second.state is JobState.DONE
+    assert "answered from the cache" in bench.log(second)
+
+
+def test_what_answers_from_the_cache_is_young_again(bench: Any, stages: Any) -> None:
+    model = bench.model()
+    bench.engine(stages)
+    job = bench.wait(bench.submit(JobKind.COMPILE, model=model))
+    blob = bench.repository.get_model(job.target_model_id).blob
+    os.utime(bench.blobs.path(blob), (1, 1))
+    bench.wait(bench.submit(JobKind.COMPILE, model=model))
+    assert time.time() - bench.blobs.path(blob).stat().st_mtime < 60
 
 
 def test_a_new_job_measures_anew_but_runs_once(bench: Any, stages: Any) -> None:

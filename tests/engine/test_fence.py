@@ -244,3 +244,20 @@ def test_a_failing_repository_costs_no_worker(
     bench.repository = repository
     assert bench.wait(job_id).state is JobState.DONE
     assert not failures
+
+
+def test_a_job_whose_server_died_too_often_is_given_up(bench: Any, stages: Any) -> None:
+    """It may be what ends the server: then it must not do so at every start."""
+    job_id = bench.submit(JobKind.COMPILE)
+    for start in range(1, 5):
+        assert bench.repository.claim_job("dead", lease=timedelta(hours=1)).attempt == start
+        engine = bench.engine(stages, alone=True, most_losses=3, start=False)
+        engine._give_back_orphans()
+        job = bench.job(job_id)
+        assert (job.state is JobState.FAILED) == (start == 4)
+    assert "lost 4 times" in job.failure_reason
+    assert job.failure_type == 2001
+    assert "lost 4 times" in bench.log(job)
+    assert not list((bench.folder / "scratch" / "logs").glob("*"))
+    assert bench.repository.claim_job("next", lease=timedelta(hours=1)) is None
+    assert stages.requests == []

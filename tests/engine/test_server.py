@@ -195,6 +195,9 @@ def test_start_and_stop(tmp_path: Path) -> None:
         assert running.token.isalnum()
         maps = Path(f"/proc/{running.process.pid}/maps").read_text()
         assert not [line for line in maps.splitlines() if any(it in line for it in HEAVY)]
+        status = Path(f"/proc/{running.process.pid}/status").read_text()
+        resident = int(status.split("VmRSS:")[1].split()[0]) * 1024
+        assert resident < 150 << 20
         second = subprocess.run(
             [sys.executable, "-m", "qdq", "serve", "--port", "0", "--data", str(data)],
             capture_output=True,

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
 import subprocess
 import sys
+import time
 import zipfile
 
 import onnx
@@ -99,6 +101,25 @@ def test_refused_by_name(tmp_path, content, error, message):
 def test_archives_refused_by_name(tmp_path, members, error, message):
     with pytest.raises(error, match=message):
         detect_format(archive(tmp_path / "m.pt", *members))
+
+
+def test_a_long_list_of_members_is_not_made(tmp_path):
+    """A million members of one name: zipfile would make an object of each."""
+    data = archive(tmp_path / "m.pt", "m/constants.pkl").read_bytes()
+    start, end = data.rindex(b"PK\x01\x02"), data.rindex(b"PK\x05\x06")
+    entries = data[start:end] * 1_000_000
+    tail = struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, 65535, 65535, len(entries), start, 0)
+    (tmp_path / "m.pt").write_bytes(data[:start] + entries + tail)
+    begun = time.monotonic()
+    with pytest.raises(ModelInvalidError, match="more members than any model"):
+        detect_format(tmp_path / "m.pt")
+    assert time.monotonic() - begun < 2
+
+
+def test_as_many_members_as_a_large_model_has(tmp_path):
+    names = ["m/constants.pkl", "m/code/m.py", *(f"m/data/{n}" for n in range(5000))]
+    path = archive(tmp_path / "m.pt", *(name.replace("m/code", "code") for name in names))
+    assert detect_format(path) is ModelFormat.TORCHSCRIPT
 
 
 @pytest.mark.parametrize(

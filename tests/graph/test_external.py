@@ -136,3 +136,14 @@ def test_external_data_of_attributes_is_checked_too(place):
     path.write_bytes(proto.SerializeToString())
     with pytest.raises(ModelInvalidError, match="not a path inside"):
         load_model(path)
+
+
+@pytest.mark.parametrize("dims", [[1] * 65, [0, 1 << 62], [1 << 62, 1 << 62]])
+def test_shapes_that_no_array_has(tmp_path, proto_of, dims):
+    proto = proto_of(TEXT, w=VALUES)
+    tensor = proto.graph.initializer[0]
+    del tensor.dims[:]
+    tensor.dims.extend(dims)
+    (tmp_path / "m").write_bytes(proto.SerializeToString())
+    with pytest.raises(ModelInvalidError, match="more elements than any array"):
+        load_model(tmp_path / "m")

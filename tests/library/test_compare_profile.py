@@ -89,6 +89,23 @@ def test_profile_counts_what_was_asked(model: Path, data: Path) -> None:
     assert by_option.data == "given samples"
 
 
+def test_profile_with_settings_of_the_runtime(model: Path) -> None:
+    options = (
+        "--max_profiler_iterations 2 --onnx_options "
+        "intra_op_num_threads=1;graph_optimization_level=DISABLE_ALL"
+    )
+    plain = qdq.profile(model, iterations=2, threads=1)
+    result = qdq.profile(model, options=options)
+    assert result.environment["threads"] == 1
+    assert result.environment["settings"] == (
+        "intra_op_num_threads=1;graph_optimization_level=DISABLE_ALL"
+    )
+    assert plain.environment["settings"] == ""
+    # Convolution and activation are one node only where they may be fused.
+    assert "Relu" in [node.op_type for node in result.nodes]
+    assert "Relu" not in [node.op_type for node in plain.nodes]
+
+
 def test_profile_stops_after_its_time(model: Path) -> None:
     options = "--max_profiler_iterations 1000000 --max_profiler_time 0.05"
     assert 1 <= len(qdq.profile(model, options=options).inference.times_us) < 1_000_000

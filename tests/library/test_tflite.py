@@ -180,6 +180,22 @@ def test_compile_with_integer_edges(quantized: Path, tmp_path: Path) -> None:
         assert np.abs(real - wanted).max() <= 0.0501
 
 
+def test_integer_outputs_are_dequantized_when_asked(quantized: Path, tmp_path: Path) -> None:
+    target = tmp_path / "net.tflite"
+    made = qdq.compile(quantized, target, options="--target_runtime tflite --quantize_io")
+    (output,) = made.output_spec
+    (entry,) = made.input_spec
+    zeros = {entry.name: [np.full(entry.shape, entry.zero_point, entry.dtype)]}
+    (integers,) = qdq.run(target, zeros).outputs.values()
+
+    result = qdq.run(target, zeros, options="--dequantize_outputs")
+
+    (real,) = result.outputs.values()
+    assert result.tensors[0].dtype == "float32"
+    wanted = (integers[0].astype(np.float32) - output.zero_point) * np.float32(output.scale)
+    np.testing.assert_allclose(real[0], wanted, rtol=1e-6)
+
+
 def test_compile_and_quantize_in_one(model: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.tflite"
     done = qdq.compile(

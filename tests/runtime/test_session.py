@@ -1,5 +1,8 @@
 """Sessions: what goes in and out, requested outputs, and each failure as a leaf of the tree."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -321,3 +324,30 @@ def test_value_dtypes(parse):
         "b": "bfloat16",
         "y": "float32",
     }
+
+
+@pytest.mark.parametrize("told", [None, "0"])
+@pytest.mark.parametrize("what", ["session", "doctor"])
+def test_nothing_is_left_in_the_users_home(tmp_path, told, what):
+    """ONNX Runtime's telemetry leaves an identifier there, unless it is told before its import."""
+    home = tmp_path / "home"
+    home.mkdir()
+    ir.save(
+        ir.from_onnx_text(
+            '<ir_version: 8, opset_import: ["": 17]> g (float[1] x) => (float[1] y) {y = Relu(x)}'
+        ),
+        tmp_path / "m.onnx",
+    )
+    code = (
+        "import sys, numpy as np; from qdq.runtime import open_session\n"
+        "with open_session(sys.argv[1]) as session: session.run({'x': np.ones(1, np.float32)})"
+    )
+    words = ["-c", code, str(tmp_path / "m.onnx")] if what == "session" else ["-m", "qdq", "doctor"]
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    environment = {**kept, "HOME": str(home)}
+    if told is not None:
+        # Who wants it says so.
+        environment["ORT_DISABLE_TELEMETRY"] = told
+    subprocess.run([sys.executable, *words], env=environment, check=True, capture_output=True)
+    left = [path.name for path in home.rglob("*") if path.is_file()]
+    assert bool(left) is (told == "0")

@@ -24,12 +24,13 @@ REQUIRED = [
     "SA8295P ADP",
     "SA8255P ADP",
     "QCS9075 (Proxy)",
+    "Dragonwing IQ-9075 EVK",
     "Snapdragon 8 Elite QRD",
 ]
 # soc-model -> hexagon, as read back from binaries of Qualcomm's compiler.
 HEXAGON = {
     "36": "v69", "39": "v68", "43": "v73", "52": "v73", "57": "v75", "60": "v73", "69": "v79",
-    "77": "v73", "93": "v68",
+    "66": "v73", "77": "v73", "87": "v81", "93": "v68",
 }  # fmt: skip
 
 
@@ -42,6 +43,8 @@ def test_the_catalogue_has(name, room):
 def test_rows_are_in_the_live_vocabulary(row):
     for attribute in row.attributes:
         assert re.fullmatch(r"[a-z0-9-]+:[a-z0-9_.-]+", attribute)
+    assert list(row.attributes) == sorted(row.attributes)
+    assert row.source
     values: dict[str, set[str]] = {}
     for attribute in row.attributes:
         key, _, value = attribute.partition(":")
@@ -52,6 +55,8 @@ def test_rows_are_in_the_live_vocabulary(row):
     assert HEXAGON[soc] == hexagon
     assert {"onnx", "qnn"} <= values["framework"]
     assert re.fullmatch(r"[0-9.]+", row.os)
+    # As the service's own list has it: from Hexagon v73 on weights can be shared between graphs.
+    assert ("true" in values.get("htp-supports-weight-sharing", ())) == (int(hexagon[1:]) >= 73)
 
 
 def test_selecting():

@@ -361,3 +361,54 @@ def test_every_refusal_is_a_sentence(room):
         with pytest.raises(QdqError) as caught:
             _compile(room, options=options)
         assert str(caught.value).endswith((".", "?"))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("", []),
+        ("--max_profiler_iterations 5 --compute_unit cpu", []),
+        ("--dequantize_outputs", ["--dequantize_outputs changes nothing: the job returns no"]),
+        ("--dequantize_outputs false", []),
+    ],
+)
+def test_a_profile_without_outputs_says_what_is_of_no_use(room, options, told):
+    for job in (
+        _inference(room, options=options),
+        _inference(room, options=options, legacy_profile=True),
+    ):
+        assert [
+            notice.message[: len(text)] for notice, text in zip(job.notices, told, strict=True)
+        ] == told
+
+
+def test_inference_without_a_profile_says_what_is_of_no_use(room):
+    options = "--max_profiler_time 3 --max_profiler_iterations 2 --dequantize_outputs"
+    model = room.add_model()
+    data = room.add_dataset().id
+    job = _inference(room, model_id=model.id, dataset_id=data, profiling=False, options=options)
+    (notice,) = job.notices
+    assert notice.severity is Severity.WARNING
+    assert "--max_profiler_iterations and --max_profiler_time change nothing" in notice.message
+    job = _inference(room, model_id=model.id, dataset_id=data, options=options)
+    assert job.notices == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ("--compute_unit npu", "no device of this version has an NPU"),
+        ("--compute_unit gpu", "no device of this version has a GPU"),
+        ("--onnx_options qnn_htp_performance_mode=burst", "QNN execution provider"),
+        ("--onnx_options nothing=1", "has no key 'nothing'"),
+        ("--onnx_execution_providers qnn", "does not support --onnx_execution_providers"),
+        ("--tflite_delegates gpu", "no device of this version has a GPU"),
+        ("--qnn_options context_priority=HIGH", "does not support --qnn_options"),
+        ("--qairt_version 2.50", "does not support --qairt_version"),
+        ("--max_profiler_iterations 0", "cannot be '0'"),
+        ("--max_profiler_time x", "cannot be 'x'"),
+    ],
+)
+def test_options_of_execution_that_are_refused(room, options, part):
+    with pytest.raises(OptionError, match=part):
+        _inference(room, options=options)

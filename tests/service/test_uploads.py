@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from qdq.base.errors import (
+    ChildCrashError,
+    ChildMemoryError,
     ChildTimeoutError,
     InternalError,
     ModelCorruptError,
@@ -248,3 +250,44 @@ def test_ids_of_another_kind_are_not_found(room):
     with pytest.raises(NotFoundError):
         room.workbench.datasets.get("d/../x")
     assert DATASET_ANSWER["samples"] == 4
+
+
+KILLED = ChildMemoryError("It ran out of memory (it was ended by the signal SIGKILL)")
+BROKE = ChildCrashError("It was ended by the signal SIGSEGV")
+STRANGE = ChildCrashError("The child process ended with the code 3")
+
+
+class Scripted(dict):
+    """Answers of which each is given once, the last one ever after."""
+
+    def __init__(self, stage, *answers):
+        super().__init__()
+        self.stage, self.left = stage, list(answers)
+
+    def __getitem__(self, stage):
+        assert stage == self.stage
+        return self.left.pop(0) if len(self.left) > 1 else self.left[0]
+
+
+def test_an_inspection_that_something_killed_is_made_again(room):
+    room.stages.answers = Scripted("inspect_model", KILLED, KILLED, ONNX_ANSWER)
+    model = room.add_model()
+    assert model.upload is UploadState.READY
+    assert model.inspection.format == "onnx"
+    assert len(room.stages.calls) == 3
+
+
+def test_a_model_is_not_blamed_for_what_kills_its_inspection(room):
+    room.stages.answers = Scripted("inspect_model", KILLED)
+    model = room.add_model()
+    assert model.upload is UploadState.READY
+    assert model.inspection.problem is None
+    assert "ended 3 times" in model.inspection.details["not_inspected"]
+
+
+@pytest.mark.parametrize(("error", "tries"), [(BROKE, 1), (STRANGE, 3)])
+def test_a_model_is_blamed_for_what_it_breaks(room, error, tries):
+    room.stages.answers = Scripted("inspect_model", error)
+    with pytest.raises(RequestError, match="cannot be used"):
+        room.add_model()
+    assert len(room.stages.calls) == tries

@@ -123,6 +123,12 @@ class FakeRepository:
         )
         return True
 
+    def prioritize_job(self, job_id: str, priority: int) -> bool:
+        if self.jobs[job_id].state.is_final:
+            return False
+        self.change(job_id, priority=priority)
+        return True
+
     def changed_since(self, when: datetime) -> list[tuple[str, JobState]]:
         self._touch()
         return [(it.id, it.state) for it in list(self.jobs.values()) if it.updated >= when]
@@ -182,6 +188,9 @@ class FakeBlobs:
     def exists(self, sha256: str) -> bool:
         return (self.folder / sha256).is_file()
 
+    def refresh(self, sha256: str) -> bool:
+        return self.exists(sha256)
+
     def delete(self, sha256: str) -> None:
         (self.folder / sha256).unlink()
 
@@ -189,7 +198,10 @@ class FakeBlobs:
         return [it.name for it in self.folder.iterdir()]
 
     @asynccontextmanager
-    async def open_part(self, upload_id: str, part: int, *, limit: int) -> AsyncIterator[_Sink]:
+    async def open_part(
+        self, upload_id: str, part: int, *, limit: int, offset: int | None = None
+    ) -> AsyncIterator[_Sink]:
+        del offset
         sink = _Sink(limit)
         yield sink
         self.parts[upload_id, part] = bytes(sink.data)

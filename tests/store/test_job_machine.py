@@ -39,6 +39,9 @@ class Expected:
     name: str = "work"
     notices: list[str] = field(default_factory=list)
     finished_by: int | None = None
+    failed_by: int | None = None
+    needs: str | None = None
+    priority: int = 0
 
     def holds(self, attempt: int) -> bool:
         return self.lease_until is not None and self.attempt == attempt
@@ -78,23 +81,50 @@ class JobTable(RuleBasedStateMachine):
         self.repository.add_job(job(job_id), model(f"m{job_id}"))
         self.jobs[job_id] = Expected()
 
-    @rule(target=handles, worker=st.sampled_from(["w1", "w2"]))
+    @rule(number=st.integers(0, 3))
+    def submit_on_the_target_of_another(self, number: int) -> None:
+        job_id, needs = f"j{len(self.jobs)}", f"j{number}"
+        if needs in self.jobs:
+            order = job(job_id, model_ids=(f"m{needs}",))
+            self.repository.add_job(order, model(f"m{job_id}"))
+            self.jobs[job_id] = Expected(needs=needs)
+
+    @rule(target=handles, worker=st.sampled_from(["w1", "w2", "w3"]))
     def claim(self, worker: str) -> object:
         found = self.repository.claim_job(worker, lease=LEASE)
         waiting = [
             (job_id, it)
             for job_id, it in self.jobs.items()
             if it.state is JobState.CREATED and it.lease_until is None
+            # Whose input is still to be made must not be claimed before that.
+            if it.needs is None or self.jobs[it.needs].state.is_final
         ]
         if not waiting:
             assert found is None
             return multiple()
-        job_id, expected = waiting[0]
+        # The oldest of the highest priority.
+        job_id, expected = max(waiting, key=lambda pair: pair[1].priority)
         expected.attempt += 1
         expected.worker, expected.lease_until = worker, self.now + LEASE_S
         assert found is not None
         assert (found.id, found.attempt, found.worker) == (job_id, expected.attempt, worker)
         return (job_id, expected.attempt)
+
+    @rule(number=st.integers(0, 3), priority=st.sampled_from([-1, 0, 2]))
+    def prioritize(self, number: int, priority: int) -> None:
+        expected = self.jobs.get(f"j{number}")
+        known = expected is not None and not expected.state.is_final
+        assert self.repository.prioritize_job(f"j{number}", priority) is known
+        if expected is not None and known:
+            expected.priority = priority
+
+    @rule(target=handles, worker=st.sampled_from(["w1", "w2"]))
+    def claim_and_die(self, worker: str) -> object:
+        """Lets one run see a job lost until no retry is left."""
+        handle = self.claim(worker)
+        self.time_passes(STEPS[1])
+        self.sweep()
+        return handle
 
     @rule(handle=handles)
     def renew(self, handle: Handle) -> None:
@@ -144,11 +174,12 @@ class JobTable(RuleBasedStateMachine):
         job_id, attempt = handle
         ours = self.jobs[job_id].holds(attempt)
         wrote = self.repository.fail_job(
-            job_id, attempt, reason="bad model", failure_type=13002, artifacts={}
+            job_id, attempt, reason=f"bad model {attempt}", failure_type=13002, artifacts={}
         )
         assert wrote is ours
         if ours:
             self.jobs[job_id].end(JobState.FAILED)
+            self.jobs[job_id].failed_by = attempt
 
     @rule(handle=handles, failed=st.booleans())
     def release(self, handle: Handle, failed: bool) -> None:
@@ -157,6 +188,28 @@ class JobTable(RuleBasedStateMachine):
         assert self.repository.release_job(job_id, attempt, failed=failed) is ours
         if ours:
             self.jobs[job_id].give_back(retry=failed)
+
+    @rule(number=st.integers(0, 3), ahead=st.sampled_from([-1, 1, 2]))
+    def write_with_an_attempt_that_is_not_the_last(self, number: int, ahead: int) -> None:
+        job_id = f"j{number}"
+        if job_id not in self.jobs:
+            return
+        attempt = self.jobs[job_id].attempt + ahead
+        repository = self.repository
+        assert not repository.renew_lease(job_id, attempt, lease=LEASE)
+        assert not repository.set_state(job_id, attempt, JobState.OPTIMIZING_MODEL)
+        assert not repository.release_job(job_id, attempt, failed=True)
+        assert not repository.fail_job(
+            job_id, attempt, reason="forged", failure_type=2001, artifacts={}
+        )
+        assert not repository.finish_job(
+            job_id,
+            attempt,
+            result={"by": "forged"},
+            artifacts={},
+            target=("forged", 1, "out", INSPECTION),
+            output=(dataset(f"d{job_id}forged"),),
+        )
 
     @rule(number=st.integers(0, 3))
     def cancel(self, number: int) -> None:
@@ -214,6 +267,11 @@ class JobTable(RuleBasedStateMachine):
                 expected.notices,
             )
             assert (row.completed is not None) == row.state.is_final
+            by = expected.finished_by
+            assert row.result == (None if by is None else {"by": by})
+            assert (row.failure_reason is not None) == (row.state is JobState.FAILED)
+            if expected.failed_by is not None:
+                assert row.failure_reason == f"bad model {expected.failed_by}"
 
     @invariant()
     def a_job_is_done_exactly_with_the_bytes_of_its_last_holder(self) -> None:
@@ -232,10 +290,21 @@ class JobTable(RuleBasedStateMachine):
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_the_job_table(name: str, tmp_path: Path) -> None:
-    machine = type("Machine", (JobTable,), {"make": staticmethod(template(name, tmp_path / "t"))})
+    run_machine(name, tmp_path, examples=60, steps=40)
+
+
+@pytest.mark.medium
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_the_job_table_for_longer(name: str, tmp_path: Path) -> None:
+    run_machine(name, tmp_path, examples=150, steps=60)
+
+
+def run_machine(name: str, folder: Path, *, examples: int, steps: int) -> None:
+    machine = type("Machine", (JobTable,), {"make": staticmethod(template(name, folder / "t"))})
     machine.TestCase.settings = settings(
-        max_examples=60,
-        stateful_step_count=40,
+        max_examples=examples,
+        stateful_step_count=steps,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )

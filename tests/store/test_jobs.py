@@ -121,6 +121,68 @@ def test_claims_are_oldest_first(repository: Repository) -> None:
     assert repository.claim_job("w", lease=LEASE) is None
 
 
+def test_work_on_what_another_job_makes_waits_for_it(repository: Repository) -> None:
+    repository.add_model(model("m1"))
+    repository.add_job(job("jlate", model_ids=("m1",)), model("mt"))
+    repository.add_job(job("jearly", model_ids=("m1", "mt")), None)
+    repository.add_job(job("jfree", model_ids=("m1",)), None)
+    assert [claim(repository).id for _ in range(2)] == ["jlate", "jfree"]
+    assert repository.claim_job("w", lease=LEASE) is None
+    assert repository.fail_job("jlate", 1, **FAIL)
+    waited = claim(repository)
+    assert (waited.id, waited.attempt) == ("jearly", 1)
+
+
+def test_work_on_the_outputs_of_another_job_waits_for_it(repository: Repository) -> None:
+    repository.add_job(job("jlate"), None)
+    repository.add_dataset(replace(dataset("d1"), producer_id="jlate", blob=None))
+    repository.add_job(job("jearly", dataset_id="d1"), None)
+    assert claim(repository).id == "jlate"
+    assert repository.claim_job("w", lease=LEASE) is None
+    assert repository.finish_job("jlate", 1, **FINISH)
+    assert claim(repository).id == "jearly"
+
+
+def test_claims_are_by_priority_and_then_by_age(repository: Repository) -> None:
+    for job_id in ("j1", "j2", "j3", "j4"):
+        repository.add_job(job(job_id), None)
+    repository.add_job(job("j5", priority=3), None)
+    before = repository.now()
+    for job_id, priority in (("j1", -1), ("j3", 7), ("j4", 3)):
+        assert repository.prioritize_job(job_id, priority)
+    assert get(repository, "j3").priority == 7
+    assert get(repository, "j2").priority == 0
+    assert {it for it, _ in repository.changed_since(before)} >= {"j1", "j3", "j4"}
+    assert [claim(repository).id for _ in range(5)] == ["j3", "j4", "j5", "j2", "j1"]
+
+
+def test_priority_does_not_pass_the_job_that_makes_the_input(repository: Repository) -> None:
+    repository.add_job(job("j1"), model("mt"))
+    repository.add_job(job("j2", model_ids=("mt",), priority=9), None)
+    assert claim(repository).id == "j1"
+    assert repository.claim_job("w", lease=LEASE) is None
+    repository.fail_job("j1", 1, **FAIL)
+    assert claim(repository).id == "j2"
+
+
+def test_a_released_job_keeps_its_priority(repository: Repository) -> None:
+    repository.add_job(job("j1"), None)
+    repository.add_job(job("j2", priority=2), None)
+    assert claim(repository).id == "j2"
+    # One that runs may be tried again, so it can have one too.
+    assert repository.prioritize_job("j2", 1)
+    assert repository.release_job("j2", 1, failed=True)
+    assert claim(repository).id == "j2"
+
+
+def test_ended_and_unknown_jobs_have_no_place_in_the_queue(repository: Repository) -> None:
+    repository.add_job(job(), None)
+    repository.request_cancel("j1")
+    assert not repository.prioritize_job("j1", 5)
+    assert get(repository).priority == 0
+    assert not repository.prioritize_job("j9", 5)
+
+
 def test_a_claim_tells_who_how_often_and_until_when(repository: Repository) -> None:
     repository.add_job(job(), None)
     before = repository.now()

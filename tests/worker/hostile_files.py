@@ -299,7 +299,7 @@ def graph_without_anything(canary, port):
     return onnx.ModelProto(ir_version=8, graph=onnx.GraphProto(name="x")).SerializeToString()
 
 
-@model(*REFUSED, UNSUPPORTED)
+@model(INVALID)
 def functions_that_call_each_other(canary, port):
     def change(made):
         made.opset_import.add(domain="f", version=1)
@@ -312,7 +312,7 @@ def functions_that_call_each_other(canary, port):
     return graph(change=change)
 
 
-@model(*REFUSED, UNSUPPORTED, MEMORY, TIMEOUT)
+@model(INVALID)
 def functions_that_double(canary, port):
     """Thirty functions, each of them twice the one below: a thousand million nodes."""
 

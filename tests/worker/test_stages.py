@@ -211,6 +211,40 @@ def test_compile_tells_encodings_of_integer_inputs_and_outputs(stage, tmp_path):
     assert (y["dtype"], y["scale"], y["zero_point"]) == ("uint8", 0.25, 0)
 
 
+def test_integers_with_channels_last_are_told_and_returned_as_reals(stage, tmp_path):
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 21]>
+        net (float[1, 3, 2, 2] x) => (float[1, 3, 2, 2] y)
+        <float s = {0.5}, uint8 z = {3}, float t = {0.25}, uint8 u = {7}> {
+            q = QuantizeLinear(x, s, z)
+            a = DequantizeLinear(q, s, z)
+            b = Neg(a)
+            r = QuantizeLinear(b, t, u)
+            y = DequantizeLinear(r, t, u)
+        }"""
+    )
+    onnx.save(model, tmp_path / "m")
+    options = "--quantize_io --force_channel_last_input x --force_channel_last_output y"
+    found = stage("compile", {"options": options}, model=tmp_path / "m")
+    for spec, expected in zip(
+        (*found["input_spec"], *found["output_spec"]), ((0.5, 3), (0.25, 7)), strict=True
+    ):
+        assert (spec["dtype"], spec["shape"]) == ("uint8", [1, 2, 2, 3])
+        assert (spec["scale"], spec["zero_point"]) == expected
+    (tmp_path / "compiled").write_bytes(_output(tmp_path, "compile", "model.onnx"))
+    x = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
+    write_h5(tmp_path / "x.h5", {"x": [x]})
+    given = {"options": "--dequantize_outputs --max_profiler_iterations 5"}
+    told = stage("run", given, model=tmp_path / "compiled", dataset=tmp_path / "x.h5")
+    assert [row["dtype"] for row in told["outputs"]] == ["float32"]
+    path = tmp_path / "result.h5"
+    path.write_bytes(_output(tmp_path, "run", told["output"]))
+    reals = np.clip(np.round((np.float32(3) - x) * 0.5 / 0.25) + 7, 0, 255)
+    with open_samples(path) as outputs:
+        np.testing.assert_array_equal(outputs[0]["y"], (reals - 7).astype(np.float32) * 0.25)
+    assert "'y' as float32" in _log(tmp_path, "run")
+
+
 def test_large_weights_leave_as_one_packed_folder(monkeypatch, tmp_path):
     from qdq.worker.stages import files
 

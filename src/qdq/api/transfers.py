@@ -32,7 +32,8 @@ async def take_part(request: Request) -> Response:
     size = plan.part_size(index)
     _refuse_length(request, size)
     blobs = context_of(request).workbench.blobs
-    async with blobs.open_part(upload_id, index, limit=size) as sink:
+    offset = index * plan.part_bytes
+    async with blobs.open_part(upload_id, index, limit=size, offset=offset) as sink:
         received = 0
         async for chunk in request.stream():
             received += len(chunk)
@@ -54,7 +55,7 @@ async def take_form(request: Request) -> Response:
     _refuse_length(request, plan.size + (1 << 20))
     boundary = boundary_of(request.headers.get("content-type", ""))
     blobs = context_of(request).workbench.blobs
-    async with blobs.open_part(plan.upload_id, 0, limit=plan.size) as sink:
+    async with blobs.open_part(plan.upload_id, 0, limit=plan.size, offset=0) as sink:
         await _file_of_form(request, boundary, sink, plan)
     return Response(status_code=204)
 

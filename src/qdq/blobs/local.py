@@ -7,6 +7,7 @@ import re
 import stat
 import time
 from collections.abc import AsyncIterator, Callable
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 
@@ -61,6 +62,10 @@ class LocalBlobs:
         """Tell whether the blob is there; no name of anything else is."""
         return _SHA256.fullmatch(sha256) is not None and self.path(sha256).is_file()
 
+    def refresh(self, sha256: str) -> bool:
+        """Tell whether the blob is there, and make it a young one."""
+        return _SHA256.fullmatch(sha256) is not None and _touch(self.path(sha256))
+
     def delete(self, sha256: str) -> None:
         """Remove a blob; one that is gone already stays so."""
         with as_output_errors():
@@ -71,10 +76,10 @@ class LocalBlobs:
         return sorted(path.name for path in self._data.glob("[0-9a-f][0-9a-f]/*"))
 
     def open_part(
-        self, upload_id: str, part: int, *, limit: int
+        self, upload_id: str, part: int, *, limit: int, offset: int | None = None
     ) -> AbstractAsyncContextManager[PartSink]:
-        """Take part ``part``, from 0, of an upload."""
-        return self._uploads.open_part(upload_id, part, limit=limit)
+        """Take part ``part``, from 0, of an upload; ``offset`` is its place in the whole."""
+        return self._uploads.open_part(upload_id, part, limit=limit, offset=offset)
 
     def complete(self, upload_id: str, parts: int) -> tuple[str, int]:
         """Join the parts 0 to ``parts`` - 1.  Raises OutputError when one did not arrive."""
@@ -100,6 +105,40 @@ class LocalBlobs:
     def verify(self, token: str, verb: str) -> str | None:
         """Return the name in a token that is ours, for this verb, and not expired."""
         return self._signer.verify(token, verb)
+
+    def sweep(
+        self, keep: AbstractSet[str], *, older_than_s: float, dry_run: bool = False
+    ) -> tuple[int, int]:
+        """Remove blobs that are this old and not in ``keep``; return how many, and their bytes.
+
+        Who brings or recalls a blob makes it young first, so that others may do so meanwhile.
+        """
+        oldest = time.time() - older_than_s
+        removed = size = 0
+        with as_output_errors():
+            for blob in self.all():
+                if blob in keep:
+                    continue
+                found = self._take_old(self.path(blob), oldest, dry_run=dry_run)
+                removed += found is not None
+                size += found or 0
+        return removed, size
+
+    def _take_old(self, path: Path, oldest: float, *, dry_run: bool) -> int | None:
+        """Remove one blob and return its bytes; None for one that is young, or gone."""
+        with suppress(FileNotFoundError), temporary(self._temporary) as aside:
+            facts = path.stat()
+            if facts.st_mtime > oldest:
+                return None
+            if dry_run:
+                return facts.st_size
+            # Looked at again out of everybody's reach: it may have become young just now.
+            path.rename(aside)
+            if aside.stat().st_mtime > oldest:
+                aside.rename(path)
+                return None
+            return facts.st_size
+        return None
 
     def sweep_uploads(self, *, older_than_s: float) -> int:
         """Remove what is left of uploads, and temporary files, this old; return how many uploads.

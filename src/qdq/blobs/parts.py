@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from anyio import to_thread
+from anyio import CancelScope, to_thread
 
 from qdq.base.errors import InternalError, OutputError
 from qdq.blobs.files import (
@@ -24,6 +24,7 @@ from qdq.blobs.files import (
     temporary,
     write_all,
 )
+from qdq.blobs.places import MARK, Place, Places, Whole
 
 __all__ = ["PartSink", "Uploads"]
 
@@ -36,14 +37,13 @@ Publish = Callable[[Path, str], None]
 
 
 class PartSink:
-    """Takes the bytes of one part, hashes them, and refuses more than ``limit``."""
+    """Takes the bytes of one part, and refuses more than ``limit``; ``take`` runs in a thread."""
 
-    def __init__(self, file: BinaryIO, limit: int) -> None:
+    def __init__(self, take: Callable[[bytes], None], limit: int) -> None:
         self.etag = ""
-        self._file = file
+        self._take = take
         self._left = limit
         self._limit = limit
-        self._digest = hashlib.sha256()
         self._pending = bytearray()
 
     async def write(self, data: bytes) -> None:
@@ -61,42 +61,63 @@ class PartSink:
     async def flush(self) -> None:
         """Write what is pending."""
         pending, self._pending = self._pending, bytearray()
-        await to_thread.run_sync(self._write, bytes(pending))
+        await to_thread.run_sync(self._take, bytes(pending))
 
-    def end(self) -> None:
-        """Tell the ETag."""
-        self.etag = self._digest.hexdigest()
 
-    def _write(self, data: bytes) -> None:
+class _PartFile:
+    """A part in a file of its own, hashed while it is written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
         with as_output_errors():
             write_all(self._file, data)
         self._digest.update(data)
 
+    def etag(self) -> str:
+        return self._digest.hexdigest()
+
 
 class Uploads:
-    """Parts below ``folder``/<upload id>/, each a file named by its number.
+    """Parts below ``folder``/<upload id>/, at their places in one file or in files of their own.
 
-    A part becomes visible by a rename, so of two writers of one part the later to end wins, whole.
-    Parts are not synced: an answer must come within 4 seconds of the last byte.  What is synced is
-    the blob that ``complete`` makes of them; its caller compares sizes.
+    A part that is sent again, or by two at once, is a file named by its number, which becomes
+    visible by a rename: so the later to end wins, whole, and replaces what is in place.  Parts are
+    not synced: an answer must come within 4 seconds of the last byte.  What is synced is the blob
+    that ``complete`` makes of them; its caller compares sizes.  One process takes uploads.
     """
 
     def __init__(self, folder: Path, publish: Publish) -> None:
         self._folder = folder
         self._publish = publish
+        self._places = Places()
 
     @asynccontextmanager
-    async def open_part(self, upload_id: str, part: int, *, limit: int) -> AsyncIterator[PartSink]:
-        """Yield the sink of a part, which replaces an older one when the block succeeds."""
+    async def open_part(
+        self, upload_id: str, part: int, *, limit: int, offset: int | None = None
+    ) -> AsyncIterator[PartSink]:
+        """Yield the sink of a part, which replaces an older one when the block succeeds.
+
+        ``offset`` is where the part begins in the whole; without it nothing is written in place.
+        """
         folder, name = self._folder_of(upload_id), _part_name(part)
         await to_thread.run_sync(_make_folder, folder)
+        if offset is not None and not (folder / name).exists():
+            place = await to_thread.run_sync(self._places.of(folder).begin, part, offset)
+            if place is not None:
+                async with _in_place(place, limit) as sink:
+                    yield sink
+                return
         with temporary(folder) as path:
             with _create_part(path) as file:
-                sink = PartSink(file, limit)
+                target = _PartFile(file)
+                sink = PartSink(target.write, limit)
                 yield sink
                 await sink.flush()
             await to_thread.run_sync(_replace, path, folder / name)
-            sink.end()
+            sink.etag = target.etag()
 
     def complete(self, upload_id: str, parts: int) -> tuple[str, int]:
         """Join ``parts`` parts into a blob; again, return the same (SHA-256, size).
@@ -106,15 +127,19 @@ class Uploads:
         if not 1 <= parts <= _MOST_PARTS:
             raise InternalError(f"An upload cannot have {parts} parts")
         folder = self._folder_of(upload_id)
-        with as_output_errors():
+        whole = self._places.of(folder)
+        with as_output_errors(), whole.lock:
+            whole.close()
             try:
-                return self._join(folder, [folder / _part_name(part) for part in range(parts)])
+                return self._join(whole, folder, [folder / _part_name(it) for it in range(parts)])
             except FileNotFoundError as error:
                 # Joined before, or by another thread just now: its record came first.
                 done = _read_done(folder)
                 if done is None or done[2] != parts:
                     raise _missing(error, parts) from None
                 return done[0], done[1]
+            finally:
+                self._places.forget(folder)
 
     def sweep(self, *, older_than_s: float) -> int:
         """Remove uploads that nothing was written to for so long; return how many."""
@@ -126,12 +151,19 @@ class Uploads:
                 removed += 1
         return removed
 
-    def _join(self, folder: Path, files: list[Path]) -> tuple[str, int]:
+    def _join(self, whole: Whole, folder: Path, files: list[Path]) -> tuple[str, int]:
+        in_place = whole.path.exists()
         with temporary(folder) as path:
-            sha256, size = _link(files[0], path) if len(files) == 1 else _concatenate(files, path)
+            if in_place:
+                sha256, size = whole.join(files)
+                path.hardlink_to(whole.path)
+            elif len(files) == 1:
+                sha256, size = _link(files[0], path)
+            else:
+                sha256, size = _concatenate(files, path)
             self._publish(path, sha256)
             _write_done(folder, f"{sha256} {size} {len(files)}\n")
-            for file in files:
+            for file in (*files, whole.path, *folder.glob(f"*{MARK}")):
                 file.unlink(missing_ok=True)
         return sha256, size
 
@@ -139,6 +171,19 @@ class Uploads:
         if not _UPLOAD_ID.fullmatch(upload_id):
             raise InternalError(f"'{upload_id[:80]}' is no upload's id")
         return self._folder / upload_id
+
+
+@asynccontextmanager
+async def _in_place(place: Place, limit: int) -> AsyncIterator[PartSink]:
+    try:
+        sink = PartSink(place.write, limit)
+        yield sink
+        await sink.flush()
+        sink.etag = await to_thread.run_sync(place.finish)
+    finally:
+        # Also when the request was cancelled: whoever sends the part again is to have the place.
+        with CancelScope(shield=True):
+            await to_thread.run_sync(place.close)
 
 
 def _link(source: Path, path: Path) -> tuple[str, int]:

@@ -195,6 +195,7 @@ def run(
         typer.Option("--output", "-o", metavar="OUT.npz", help="Where to write; .npz or .h5."),
     ],
     threads: Threads = 0,
+    options: JobOptions = "",
     as_json: Json = False,
 ) -> None:
     """Run a model on samples and write its outputs."""
@@ -202,7 +203,9 @@ def run(
     from qdq.cli import _tables
 
     with show_progress(as_json=as_json) as progress:
-        result = library.run(model, inputs, output, threads=threads, progress=progress)
+        result = library.run(
+            model, inputs, output, threads=threads, options=options, progress=progress
+        )
     if as_json:
         print_json(result.to_dict())
     else:

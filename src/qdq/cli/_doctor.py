@@ -13,6 +13,7 @@ from importlib import metadata, resources
 from typing import Any
 
 from qdq.base.machine import Machine, describe_machine
+from qdq.base.quiet import silence_libraries
 from qdq.base.version import __version__
 
 __all__ = ["Check", "Examination", "examine"]
@@ -123,6 +124,7 @@ def _package(row: dict[str, Any], broken: str | None) -> Check:
 
 def _import_errors(modules: list[str]) -> dict[str, str]:
     """Import ``modules`` in a child, which a broken library may kill; return what went wrong."""
+    silence_libraries()
     command = [sys.executable, "-P", "-c", _IMPORT, *modules]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     told = dict(line.split("\t", 1) for line in done.stdout.splitlines() if "\t" in line)

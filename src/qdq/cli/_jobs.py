@@ -29,6 +29,7 @@ __all__ = [
     "listed",
     "open_data",
     "print_log",
+    "prioritize_job",
     "shown",
 ]
 
@@ -44,8 +45,8 @@ _STATES = {
 
 
 @contextmanager
-def open_data(data: Path | None, *, alone: bool = False) -> Iterator[Tables]:
-    """Open an existing data folder; ``alone`` as in ``open_tables``.  Raises SpecError for none."""
+def open_data(data: Path | None, *, reserve: bool = False) -> Iterator[Tables]:
+    """Open an existing data folder; ``reserve`` as in ``open_tables``.  SpecError for none."""
     try:
         from qdq.bootstrap import default_data_dir, open_tables
     except ModuleNotFoundError as error:
@@ -58,7 +59,7 @@ def open_data(data: Path | None, *, alone: bool = False) -> Iterator[Tables]:
             f"There is no workbench in '{folder}'",
             remedy="Start one with qdq serve, or name its folder with --data",
         )
-    tables = open_tables(folder, alone=alone)
+    tables = open_tables(folder, reserve=reserve)
     try:
         yield tables
     finally:
@@ -84,6 +85,12 @@ def cancel_job(job_id: str, data: Path | None) -> bool:
     """Ask a job to end; False when it had ended."""
     with open_data(data) as tables:
         return tables.jobs.cancel(job_id)
+
+
+def prioritize_job(job_id: str, priority: int, data: Path | None) -> bool:
+    """Give a job another place in the queue; False when it had ended."""
+    with open_data(data) as tables:
+        return tables.jobs.prioritize(job_id, priority)
 
 
 def print_log(job_id: str, data: Path | None, *, follow: bool) -> None:
@@ -122,6 +129,7 @@ def job_dict(job: Job) -> dict[str, Any]:
         "kind": job.kind.value,
         "name": job.name,
         "state": _state(job),
+        "priority": job.priority,
         "options": job.options,
         "models": list(job.model_ids),
         "dataset": job.dataset_id,
@@ -145,10 +153,12 @@ def job_dict(job: Job) -> dict[str, Any]:
 
 def listed(jobs: Sequence[Job], total: int) -> Iterator[RenderableType]:
     """Yield the table of jobs."""
-    table = plain_table("job", "kind", "state", "created", "seconds", "name", right=("seconds",))
+    columns = ("job", "kind", "state", "priority", "created", "seconds", "name")
+    table = plain_table(*columns, right=("priority", "seconds"))
     for job in jobs:
         created = job.created.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(job.id, job.kind.value, _state(job), created, _seconds(job), job.name)
+        state, priority = _state(job), str(job.priority)
+        table.add_row(job.id, job.kind.value, state, priority, created, _seconds(job), job.name)
     yield table
     yield f"{len(jobs)} of {total} jobs"
 
@@ -159,7 +169,7 @@ def shown(job: Job) -> Iterator[RenderableType]:
     table = plain_table("", "")
     for name in (key for key in facts if key not in ("result", "notices", "input_specs")):
         value = facts[name]
-        if value not in (None, "", [], False):
+        if not (value is None or value is False or value in ("", [])):
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
             table.add_row(name.replace("_", " "), text)
     for spec in facts["input_specs"]:

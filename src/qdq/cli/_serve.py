@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import FrameType
@@ -66,7 +67,14 @@ def run_server(host: str, port: int, *, data_dir: Path | None, workers: int) -> 
 
             def began() -> None:
                 stop.interrupt(False)
-                _greet(host, port, opened.data_dir, first=first)
+                # Beside the loop, which answers by now: this starts a child to try the sandbox.
+                threading.Thread(
+                    target=_greet,
+                    args=(host, port, opened.data_dir),
+                    kwargs={"first": first},
+                    name="greet",
+                    daemon=True,
+                ).start()
 
             _server(config, began, opened.workbench.waiters.close).run(sockets=[listener])
         finally:
@@ -150,6 +158,7 @@ def _listen(host: str, port: int) -> socket.socket:
 def _greet(host: str, port: int, data_dir: Path, *, first: bool) -> None:
     from qdq.cli._client_config import client_ini
     from qdq.worker import describe_sandbox
+    from qdq.worker.bytecode import write_bytecode
 
     _, sandbox = describe_sandbox()
     if first:
@@ -161,3 +170,4 @@ def _greet(host: str, port: int, data_dir: Path, *, first: bool) -> None:
     print(f"serving on http://{address}:{port}", flush=True)
     if not first and sys.stdout.isatty():
         print("qdq client-config prints the client's configuration", flush=True)
+    write_bytecode()

@@ -13,6 +13,7 @@ __all__ = ["add_commands"]
 
 _PORT = 8800
 _LOOPBACK = "127.0.0.1"
+_PRIORITIES = 100
 _STATES = "created, running, done or failed"
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
@@ -35,6 +36,7 @@ def add_commands(app: typer.Typer) -> None:
     """Add the commands of the workbench to ``app``."""
     app.command()(serve)
     app.command("client-config")(client_config)
+    app.command()(devices)
     app.add_typer(jobs, name="jobs")
     app.command()(gc)
 
@@ -77,6 +79,24 @@ def client_config(
         write_client_ini(text, profile=profile)
     else:
         print(text, end="")
+
+
+def devices(
+    *,
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option("--attribute", metavar="KEY:VALUE", help="Only devices that have it; repeat."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List this machine, and the devices that models can be compiled for."""
+    from qdq.cli import _devices
+
+    rows = _devices.device_rows(attribute or [])
+    if as_json:
+        print_json({"devices": [row.to_dict() for row in rows]})
+    else:
+        print_report(_devices.listed_devices(rows))
 
 
 @jobs.command("list")
@@ -128,6 +148,30 @@ def jobs_logs(
     _jobs.print_log(job, data, follow=follow)
 
 
+# A negative number is no option.
+@jobs.command("priority", context_settings={"ignore_unknown_options": True})
+def jobs_priority(
+    job: JobId,
+    priority: Annotated[
+        int,
+        typer.Argument(
+            metavar="N", min=-_PRIORITIES, max=_PRIORITIES, help="0 is that of submitted jobs."
+        ),
+    ],
+    *,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Let a waiting job be begun before those of a lower priority, and after those of a higher."""
+    from qdq.cli import _jobs
+
+    changed = _jobs.prioritize_job(job, priority, data)
+    if as_json:
+        print_json({"job": job, "priority": priority, "changed": changed})
+    else:
+        print(f"{job}: {f'priority {priority}' if changed else 'had ended already'}")
+
+
 @jobs.command("cancel")
 def jobs_cancel(job: JobId, *, data: Data = None, as_json: Json = False) -> None:
     """Cancel a job that has not ended; a running one ends within seconds."""
@@ -143,18 +187,19 @@ def jobs_cancel(job: JobId, *, data: Data = None, as_json: Json = False) -> None
 def gc(
     *,
     data: Data = None,
-    days: Annotated[
-        int, typer.Option("--days", min=0, metavar="N", help="Keep what is younger than this.")
+    older_than: Annotated[
+        int,
+        typer.Option("--older-than", min=0, metavar="DAYS", help="Keep what is younger than this."),
     ] = 30,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only tell what would be removed.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove expired datasets and bytes that nothing needs any more."""
+    """Remove old jobs, models, expired datasets and bytes that nothing needs any more."""
     from qdq.cli import _gc
 
-    found = _gc.collect_garbage(data, days=days, dry_run=dry_run)
+    found = _gc.collect(data, days=older_than, dry_run=dry_run)
     if as_json:
         print_json(found.to_dict())
     else:

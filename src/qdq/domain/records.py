@@ -17,6 +17,7 @@ __all__ = [
     "Model",
     "ModelType",
     "Notice",
+    "Pruned",
     "Severity",
     "TensorSpec",
     "UploadState",
@@ -140,11 +141,23 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class Pruned:
+    """How many rows were forgotten, and the blobs that those left name."""
+
+    jobs: int
+    models: int
+    datasets: int
+    stages: int
+    live: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A job.  ``attempt`` fences every write of its worker; ``lease_until`` ends it when lost.
 
     ``result`` is small JSON that its kind defines (profile detail, metrics per output, tool
-    versions); ``artifacts`` maps the wire's JobArtifactType numbers to blobs.
+    versions); ``artifacts`` maps the wire's JobArtifactType numbers to blobs.  Of waiting jobs,
+    those of a higher ``priority`` are begun first, and of one priority the oldest.
     """
 
     id: str
@@ -175,3 +188,4 @@ class Job:
     lease_until: datetime | None = None
     worker: str | None = None
     cancel_requested: bool = False
+    priority: int = 0

@@ -19,10 +19,15 @@ __all__ = ["FinishedStage", "recall", "remember", "stage_key"]
 
 @dataclass(frozen=True, slots=True)
 class FinishedStage:
-    """The answer of a stage, and its outputs as name -> (SHA-256, bytes), put away as blobs."""
+    """The answer of a stage, and its outputs as name -> (SHA-256, bytes), put away as blobs.
+
+    ``job_id`` did it, and ``log`` is the blob of what it wrote to its log meanwhile.
+    """
 
     answer: Mapping[str, Any]
     outputs: Mapping[str, tuple[str, int]]
+    job_id: str = ""
+    log: str | None = None
 
 
 def stage_key(planned: PlannedStage) -> str:
@@ -48,12 +53,20 @@ def recall(repository: Repository, blobs: Blobs, key: str) -> FinishedStage | No
     if value is None:
         return None
     outputs = {name: (str(sha), int(size)) for name, (sha, size) in value["outputs"].items()}
-    if not all(blobs.exists(sha) for sha, _ in outputs.values()):
+    # Refreshed, so that they are not collected as garbage before the job that gets them ends.
+    if not all(blobs.refresh(sha) for sha, _ in outputs.values()):
         return None
-    return FinishedStage(value["answer"], outputs)
+    log = value.get("log")
+    return FinishedStage(value["answer"], outputs, value.get("job", ""), log)
 
 
 def remember(repository: Repository, key: str, finished: FinishedStage) -> None:
     """Keep ``finished`` under ``key``; its blobs exist already."""
     outputs = {name: list(blob) for name, blob in finished.outputs.items()}
-    repository.put_stage(key, {"answer": dict(finished.answer), "outputs": outputs})
+    value = {
+        "answer": dict(finished.answer),
+        "outputs": outputs,
+        "job": finished.job_id,
+        "log": finished.log,
+    }
+    repository.put_stage(key, value)

@@ -9,23 +9,27 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from qdq.base.errors import OutputError
+from qdq.base.errors import FailureType, OutputError
+from qdq.domain.records import Job
 from qdq.domain.states import JobState
 from qdq.engine.cache import FinishedStage, recall, remember, stage_key
 from qdq.engine.claim import Claim, ClaimEndedError, Stop
 from qdq.engine.expand import PlannedStage, expand, is_early
-from qdq.engine.failures import CANCELLED_REASON, failure_of, is_curable
+from qdq.engine.failures import CANCELLED_REASON, failure_of
 from qdq.engine.log import JobLog, attempt_folder
 from qdq.engine.results import collect
 from qdq.ports.blobs import Blobs
 from qdq.ports.repository import Repository
 from qdq.ports.stages import StageRequest, StageRunner
+from qdq.service.failures import is_curable
 
-__all__ = ["Workshop", "carry_out"]
+__all__ = ["Workshop", "carry_out", "give_up"]
 
 _log = logging.getLogger(__name__)
 _INPUT_SECONDS = 2.0
 _LOOK_SECONDS = 0.05
+# Of a stage, for those who get its answer from the cache.
+_MOST_NOTICES = 100
 # The wire's UNKNOWN: it has no failure type for what the user ended.
 _CANCELLED_TYPE = 2
 
@@ -65,6 +69,25 @@ def carry_out(claim: Claim, shop: Workshop) -> None:
         shutil.rmtree(attempt_folder(shop.folder, claim.job), ignore_errors=True)
     if ended:
         log.remove()
+
+
+def give_up(job: Job, shop: Workshop) -> None:
+    """Fail a job with whose attempts the server died too often: it may be what ends the server."""
+    reason = (
+        f"The server was lost {job.retries + 1} times while it worked on this job. "
+        "Submit it again; if that fails too, look into the server's log."
+    )
+    log = JobLog(shop.folder, job)
+    log.write(f"failed: {reason}")
+    shop.repository.fail_job(
+        job.id,
+        job.attempt,
+        reason=reason,
+        failure_type=int(FailureType.RUNTIME_CRASH),
+        artifacts=log.keep(shop.blobs),
+    )
+    shutil.rmtree(attempt_folder(shop.folder, job), ignore_errors=True)
+    log.remove()
 
 
 def _inputs_are_there(claim: Claim, shop: Workshop) -> bool:
@@ -110,7 +133,7 @@ def _recall_or_run(
     key = stage_key(planned)
     finished = recall(shop.repository, shop.blobs, key)
     if finished is not None:
-        log.write(f"stage {planned.stage}: answered from the cache, the same work was done before")
+        _tell_recalled(planned, finished, claim, shop, log)
     else:
         finished = _run(planned, claim, shop, log)
         remember(shop.repository, key, finished)
@@ -119,24 +142,42 @@ def _recall_or_run(
     return finished
 
 
+def _tell_recalled(
+    planned: PlannedStage, finished: FinishedStage, claim: Claim, shop: Workshop, log: JobLog
+) -> None:
+    """Write whose work answers, and what that job's log says of it."""
+    if finished.job_id == claim.job.id:
+        log.write(f"stage {planned.stage}: an earlier attempt at this job has finished it")
+        return
+    whose = f"of job {finished.job_id} " if finished.job_id else ""
+    log.write(
+        f"stage {planned.stage}: answered from the cache {whose}(same work, same project)"
+        + ("; its log:" if finished.log else "")
+    )
+    if finished.log:
+        log.add_section(shop.blobs.path(finished.log))
+
+
 def _run(planned: PlannedStage, claim: Claim, shop: Workshop, log: JobLog) -> FinishedStage:
-    begun = time.monotonic()
+    begun, start = time.monotonic(), log.size()
     log.write(f"stage {planned.stage}: begins")
     scratch = attempt_folder(shop.folder, claim.job) / planned.stage
     scratch.mkdir(parents=True)
     inputs = [(shop.blobs.path(sha256), name) for name, sha256 in planned.inputs]
+    notices = _Notices(claim)
     result = shop.stages.run(
         StageRequest(planned.stage, planned.spec, inputs),
         scratch=scratch,
         log=log.path,
-        progress=_Notices(claim),
+        progress=notices,
         cancelled=claim.is_over,
     )
     claim.check()
     outputs = {name: shop.blobs.put_file(path) for name, path in result.outputs.items()}
     shutil.rmtree(scratch, ignore_errors=True)
     log.write(f"stage {planned.stage}: ended after {time.monotonic() - begun:.2f} s")
-    return FinishedStage(result.answer, outputs)
+    answer = {**result.answer, "notices": [*result.answer.get("notices", ()), *notices.told]}
+    return FinishedStage(answer, outputs, claim.job.id, log.keep_section(start, shop.blobs))
 
 
 class _Notices:
@@ -144,6 +185,7 @@ class _Notices:
 
     def __init__(self, claim: Claim) -> None:
         self._claim = claim
+        self.told: list[str] = []
 
     def step(self, name: str, total: int) -> None:
         del name, total
@@ -153,6 +195,8 @@ class _Notices:
 
     def notice(self, text: str) -> None:
         self._claim.notice(text)
+        if len(self.told) < _MOST_NOTICES:
+            self.told.append(text)
 
 
 def _settle(error: Exception, claim: Claim, shop: Workshop, log: JobLog) -> bool:

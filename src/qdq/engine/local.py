@@ -13,7 +13,7 @@ from pathlib import Path
 
 from qdq.domain.records import Job
 from qdq.domain.states import JobState
-from qdq.engine.carry import Workshop, carry_out
+from qdq.engine.carry import Workshop, carry_out, give_up
 from qdq.engine.claim import Claim, Stop
 from qdq.ports.blobs import Blobs
 from qdq.ports.repository import Repository
@@ -155,8 +155,12 @@ class LocalEngine:
 
     def _give_back_orphans(self) -> None:
         for job in self._unfinished():
-            if job.lease_until is not None:
+            if job.lease_until is None:
+                continue
+            if job.retries < self._most_losses or job.cancel_requested:
                 self._repository.release_job(job.id, job.attempt, failed=True)
+            else:
+                give_up(job, self._shop)
 
     def _unfinished(self) -> list[Job]:
         states = frozenset(state for state in JobState if not state.is_final)

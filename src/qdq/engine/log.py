@@ -50,6 +50,30 @@ class JobLog:
             with os.fdopen(descriptor, "ab") as file:
                 file.write(f"[{stamp}] {' '.join(text.split())}\n".encode())
 
+    def size(self) -> int:
+        """Return how long the log is by now."""
+        with contextlib.suppress(OSError):
+            return self.path.stat().st_size
+        return 0
+
+    def keep_section(self, start: int, blobs: Blobs) -> str | None:
+        """Return the blob of what was written since ``start``; None when it cannot be kept."""
+        copy = self.path.with_suffix(".section")
+        try:
+            with self.path.open("rb") as log, copy.open("wb") as target:
+                log.seek(start)
+                shutil.copyfileobj(log, target)
+            return blobs.put_file(copy)[0]
+        except Exception:
+            return None
+
+    def add_section(self, blob: Path) -> None:
+        """Append what ``keep_section`` kept of another job's log."""
+        with contextlib.suppress(OSError), blob.open("rb") as section:
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            with os.fdopen(descriptor, "ab") as file:
+                shutil.copyfileobj(section, file)
+
     def keep(self, blobs: Blobs) -> dict[int, str]:
         """Return the artifacts of the job: a copy of the log, put away; none when that fails."""
         copy = self.path.with_suffix(".copy")

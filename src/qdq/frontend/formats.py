@@ -10,7 +10,8 @@ from enum import Enum
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
-from qdq.base.errors import ModelCorruptError, ModelInvalidError, UnsupportedError
+from qdq.base.archives import BoundedListing
+from qdq.base.errors import ModelCorruptError, ModelInvalidError, QdqError, UnsupportedError
 from qdq.graph import model_file
 from qdq.graph.wire import is_onnx_file, read_model_proto
 
@@ -19,7 +20,8 @@ __all__ = ["ENCODINGS_SUFFIX", "ModelFormat", "detect_format", "open_regular"]
 ENCODINGS_SUFFIX = ".encodings"
 
 _HEAD_BYTES = 64
-_MAX_MEMBERS = 1_000_000
+# About a hundred thousand members, which take a second to list; torch writes one a tensor.
+_LARGEST_LISTING = 16 << 20
 _TRACE = "Trace the module with torch.jit.trace(module.eval(), example).save(path) and give that"
 _TAKEN = "Give ONNX, TorchScript (.pt) or a torch ExportedProgram (.pt2)"
 
@@ -99,18 +101,18 @@ def _detect_archive(place: Path, file: BinaryIO) -> ModelFormat:
 
 
 def _member_names(place: Path, file: BinaryIO) -> set[str]:
+    listing = BoundedListing(file, listing_bytes=_LARGEST_LISTING, remedy=_TAKEN)
     try:
-        with zipfile.ZipFile(file) as archive:
-            names = archive.namelist()
+        with zipfile.ZipFile(listing) as archive:
+            return set(archive.namelist())
+    except QdqError:
+        raise
     # zipfile lets errors of struct, codecs and more through; all mean the same here.
     except Exception as error:
         raise ModelCorruptError(
             f"'{place}' is a damaged or truncated zip archive: {str(error)[:200]}",
             remedy="Save or copy the model again",
         ) from error
-    if len(names) > _MAX_MEMBERS:
-        raise ModelCorruptError(f"'{place}' has {len(names):,} members", remedy=_TAKEN)
-    return set(names)
 
 
 def open_regular(place: Path) -> BinaryIO:

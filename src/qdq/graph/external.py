@@ -20,6 +20,8 @@ from qdq.base.errors import ModelCorruptError, ModelInvalidError
 
 __all__ = ["check_tensors", "iter_tensors"]
 
+_MOST_DIMS = 64
+_MOST_ELEMENTS = 1 << 56
 # The field in which each dtype keeps values that are not raw; all others use int32_data.
 TYPED_FIELDS = {
     ir.DataType.FLOAT: "float_data",
@@ -79,6 +81,13 @@ def _node_tensors(node: onnx.NodeProto) -> Iterator[onnx.TensorProto]:
 def _byte_count(tensor: onnx.TensorProto) -> int:
     if any(dim < 0 for dim in tensor.dims):
         raise ModelInvalidError("It has a negative dim", tensor=tensor.name)
+    # Also where another dim is 0: numpy makes no array of such a shape.
+    if len(tensor.dims) > _MOST_DIMS or math.prod(filter(None, tensor.dims)) > _MOST_ELEMENTS:
+        raise ModelInvalidError(
+            f"It has {len(tensor.dims)} dims, or more elements than any array",
+            tensor=tensor.name,
+            remedy="Export the model again",
+        )
     try:
         dtype = ir.DataType(tensor.data_type)
         bits = 0 if dtype == ir.DataType.STRING else dtype.bitwidth

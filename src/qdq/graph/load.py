@@ -7,11 +7,11 @@ from pathlib import Path
 
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import InlinePass, RemoveUnusedOpsetsPass
 
-from qdq.base.errors import ModelCorruptError, ModelInvalidError, QdqError, UnsupportedError
+from qdq.base.errors import ModelCorruptError, ModelInvalidError, QdqError
 from qdq.graph.edit import name_nodes
 from qdq.graph.external import check_tensors
+from qdq.graph.functions import inline_functions
 from qdq.graph.passes.inputs import FIRST_IR_VERSION_WITHOUT_INPUTS, drop_initializer_inputs
 from qdq.graph.wellformed import check_well_formed, normalize
 from qdq.graph.wire import is_onnx_file, read_model_proto
@@ -63,7 +63,7 @@ def model_from_proto(proto: onnx.ModelProto, *, folder: Path) -> ir.Model:
             f"The graph cannot be built: {_root(error)}", remedy="Export the model again"
         ) from error
     _locate_external_data(model, folder)
-    _inline_functions(model)
+    inline_functions(model)
     # ONNX allows two nodes of one name, ONNX Runtime does not.
     name_nodes(model.graph, unnamed=False)
     if model.ir_version < FIRST_IR_VERSION_WITHOUT_INPUTS:
@@ -89,20 +89,6 @@ def _locate_external_data(model: ir.Model, folder: Path) -> None:
                 if isinstance(tensor, ir.ExternalTensor):
                     mapped = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=tensor.name)
                     node.attributes[name] = ir.AttrTensor(name, mapped)
-
-
-def _inline_functions(model: ir.Model) -> None:
-    if not model.functions:
-        return
-    try:
-        InlinePass()(model)
-    except Exception as error:
-        raise UnsupportedError(
-            f"The functions of the model cannot be inlined: {_root(error)}",
-            remedy="Export the model without local functions",
-        ) from error
-    model.functions.clear()
-    RemoveUnusedOpsetsPass()(model)
 
 
 def _root(error: BaseException) -> str:

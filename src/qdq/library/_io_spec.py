@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from qdq.library._summary import describe_tensor
-from qdq.target.interface import io_encoding
+from qdq.target.interface import input_encoding, output_encoding
 
 __all__ = ["IoSpec", "io_specs"]
 
@@ -31,7 +31,8 @@ def io_specs(model: ir.Model, values: Iterable[ir.Value]) -> tuple[IoSpec, ...]:
     specs = []
     for value in values:
         tensor = describe_tensor(value)
-        found = io_encoding(model, tensor.name) if tensor.dtype in _QUANTIZED else None
+        encoding = input_encoding if value.producer() is None else output_encoding
+        found = encoding(model, value) if tensor.dtype in _QUANTIZED else None
         scale, zero_point = found or (None, None)
         specs.append(IoSpec(tensor.name, tensor.dtype, tensor.shape, scale, zero_point))
     return tuple(specs)

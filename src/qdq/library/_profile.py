@@ -9,8 +9,8 @@ from qdq.base.errors import OptionError
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.dataset import open_samples
 from qdq.graph import model_file
+from qdq.library._execution import execution_options, tell_units, threads_of
 from qdq.library._load import is_tflite_source, read_model
-from qdq.library._runtime_options import read_runtime_options, threads_of
 from qdq.library._sources import PathLike, SampleSource
 from qdq.runtime import Profile, profile_model
 
@@ -37,13 +37,14 @@ def profile(
     that cannot be read or run.
     """
     tflite = is_tflite_source(model)
-    parsed = read_runtime_options(options, tflite=tflite)
+    parsed = execution_options(options, threads=threads, tflite=tflite)
     if iterations is not None and _ITERATIONS in parsed.given:
         raise OptionError(
             f"The iterations are given twice: {iterations}, and {parsed.get_int(_ITERATIONS)} by "
             f"--{_ITERATIONS}",
             remedy="Keep one of them",
         )
+    tell_units(parsed, progress)
     if not tflite:
         read_model(model)
     with ExitStack() as stack:
@@ -52,6 +53,7 @@ def profile(
             iterations=parsed.get_int(_ITERATIONS) if iterations is None else iterations,
             threads=threads_of(parsed, threads),
             max_time=parsed.get_float(_SECONDS),
+            settings=parsed.get_pairs("onnx_options"),
             samples=None if inputs is None else stack.enter_context(open_samples(inputs)),
             progress=progress,
         )

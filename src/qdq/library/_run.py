@@ -12,8 +12,14 @@ import numpy as np
 
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.dataset import SampleWriter, h5_writer, npz_writer, open_samples
+from qdq.library._execution import (
+    Dequantizer,
+    quantized_outputs,
+    run_options,
+    tell_units,
+    threads_of,
+)
 from qdq.library._load import is_tflite_source, runnable
-from qdq.library._runtime_options import read_runtime_options, threads_of
 from qdq.library._sources import ModelSource, PathLike, SampleSource, check_output
 from qdq.runtime import TensorInfo, iter_run, open_runnable
 
@@ -61,16 +67,25 @@ def run(
     DatasetError, OutputError, MissingDependencyError where LiteRT is not installed, and the errors
     of models that cannot be read or run.  On an error nothing is written.
     """
-    parsed = read_runtime_options(options, tflite=is_tflite_source(model))
+    parsed = run_options(options, threads=threads, tflite=is_tflite_source(model))
+    tell_units(parsed, progress)
+    dequantizer = None
+    if parsed.get_flag("dequantize_outputs"):
+        dequantizer = Dequantizer(quantized_outputs(model), progress)
     target = None if output is None else check_output(output, (model, inputs), suffixes=_WRITERS)
+    settings = parsed.get_pairs("onnx_options")
     with (
         open_samples(inputs) as samples,
-        open_runnable(runnable(model), threads=threads_of(parsed, threads)) as session,
+        open_runnable(
+            runnable(model), threads=threads_of(parsed, threads), settings=settings
+        ) as session,
         _sink(target) as sink,
     ):
         for one in iter_run(session, samples, progress=progress):
-            sink.append(one)
+            sink.append(dequantizer.arrays(one) if dequantizer else one)
         count, tensors = len(samples), session.outputs
+    if dequantizer is not None:
+        tensors = tuple(map(dequantizer.tensor, tensors))
     kept = sink.arrays if isinstance(sink, _Kept) else None
     return RunResult(samples=count, tensors=tensors, outputs=kept, output=target)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from qdq.domain.records import Dataset, Inspection, Job, Model, Notice
+from qdq.domain.records import Dataset, Inspection, Job, Model, Notice, Pruned
 from qdq.domain.states import JobKind, JobState
 
 __all__ = ["JobFilter", "Repository"]
@@ -63,12 +63,18 @@ class Repository(Protocol):
     def request_cancel(self, job_id: str) -> bool:
         """Fail a job that is not claimed at once, else ask its worker; False when it is final."""
 
+    def prioritize_job(self, job_id: str, priority: int) -> bool:
+        """Give a job that is not final another place in the queue; False when it is."""
+
     def changed_since(self, when: datetime) -> Sequence[tuple[str, JobState]]:
         """Return jobs updated at or after ``when``, for the poller that wakes waiters."""
 
     # jobs, as a worker sees them
     def claim_job(self, worker: str, *, lease: timedelta) -> Job | None:
-        """Give the oldest waiting job to ``worker``: attempt + 1, a lease, one winner only."""
+        """Give the next waiting job to ``worker``: attempt + 1, a lease, one winner only.
+
+        The next one is the oldest of the highest priority.
+        """
 
     def renew_lease(self, job_id: str, attempt: int, *, lease: timedelta) -> bool: ...
     def set_state(self, job_id: str, attempt: int, state: JobState) -> bool: ...
@@ -104,5 +110,13 @@ class Repository(Protocol):
     # finished stages: the cache and what survives a crash
     def get_stage(self, key: str) -> Mapping[str, Any] | None: ...
     def put_stage(self, key: str, value: Mapping[str, Any]) -> None: ...
+
+    def prune(self, *, older_than: timedelta, dry_run: bool) -> Pruned:
+        """Forget what is older and that nothing else needs, in one transaction.
+
+        Kept are jobs that have not ended or changed since, younger models, datasets that have not
+        expired or are younger, and all that something kept was made from or has made; finished
+        stages by their age alone.  ``dry_run`` changes nothing and tells the same.
+        """
 
     def close(self) -> None: ...

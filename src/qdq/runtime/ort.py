@@ -5,9 +5,11 @@ Apart from ``session`` so that the profiling child, whose memory is measured, im
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from qdq.base.errors import UnsupportedError
+from qdq.base.errors import InternalError, UnsupportedError
+from qdq.base.quiet import silence_libraries
 from qdq.runtime.ort_errors import load_error
 from qdq.runtime.tensors import Array, TensorInfo, check_sample
 
@@ -16,6 +18,7 @@ __all__ = [
     "TensorInfo",
     "check_sample",
     "dtype_name",
+    "import_runtime",
     "load_session",
     "session_options",
     "tensor_info",
@@ -36,10 +39,19 @@ _DTYPE_OF_ORT = {
 }
 
 
-def session_options(*, optimize: bool, threads: int, spin: bool) -> Any:
-    """Return SessionOptions for the CPU; the parameters are those of ``open_session``."""
+def import_runtime() -> Any:
+    """Import ONNX Runtime, which shall report nothing."""
+    silence_libraries()
     import onnxruntime as ort
 
+    return ort
+
+
+def session_options(
+    *, optimize: bool, threads: int, spin: bool, settings: Mapping[str, str] | None = None
+) -> Any:
+    """Return SessionOptions for the CPU; the parameters are those of ``open_session``."""
+    ort = import_runtime()
     options = ort.SessionOptions()
     levels = ort.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL
@@ -48,13 +60,32 @@ def session_options(*, optimize: bool, threads: int, spin: bool) -> Any:
     options.use_deterministic_compute = True
     options.log_severity_level = _LOG_SEVERITY
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+    for key, value in (settings or {}).items():
+        _apply(options, key, value, ort)
     return options
+
+
+def _apply(options: Any, key: str, value: str, ort: Any) -> None:
+    """Set one key of ``--onnx_options``, whose value the option table has checked."""
+    match key:
+        case "execution_mode":
+            options.execution_mode = getattr(ort.ExecutionMode, f"ORT_{value}")
+        case "graph_optimization_level":
+            level = getattr(ort.GraphOptimizationLevel, f"ORT_{value}")
+            options.graph_optimization_level = level
+        case "intra_op_num_threads" | "inter_op_num_threads":
+            setattr(options, key, int(value))
+        case "enable_memory_pattern":
+            options.enable_mem_pattern = value == "true"
+        case "enable_cpu_memory_arena":
+            options.enable_cpu_mem_arena = value == "true"
+        case _:
+            raise InternalError(f"There is no setting '{key}' of ONNX Runtime")
 
 
 def load_session(source: str | bytes, options: Any) -> Any:
     """Return an InferenceSession over a path or bytes; failures are leaves of the error tree."""
-    import onnxruntime as ort
-
+    ort = import_runtime()
     try:
         return ort.InferenceSession(source, options, providers=list(_PROVIDERS))
     except Exception as error:

@@ -138,6 +138,7 @@ def profile_model(
     threads: int | None = None,
     max_time: float | None = None,
     samples: Samples | None = None,
+    settings: Mapping[str, str] | None = None,
     seed: int = 0,
     progress: Progress = NO_PROGRESS,
 ) -> Profile:
@@ -146,8 +147,9 @@ def profile_model(
     The warm runs stop after ``iterations`` or ``max_time`` seconds (default 60), whichever is
     first, but there is at least one.  They cycle through at most 16 of ``samples``; without samples
     the data are random from ``seed``, an open batch dimension being 1.  ``threads`` None takes the
-    runtime's default.  Raises OptionError, SpecError, DatasetError, the errors of a model that
-    cannot be loaded, and ChildCrashError, ChildMemoryError or ChildTimeoutError.
+    runtime's default; ``settings`` are as for ``open_session``.  Raises OptionError,
+    SpecError, DatasetError, the errors of a model that cannot be loaded, and ChildCrashError,
+    ChildMemoryError or ChildTimeoutError.
     """
     _check_numbers(iterations, threads, max_time)
     limit = _DEFAULT_MAX_SECONDS if max_time is None else float(max_time)
@@ -161,6 +163,7 @@ def profile_model(
             "max_time": limit,
             "samples": _write_samples(samples, Path(folder), iterations),
             "seed": seed,
+            "settings": dict(settings or {}),
         }
         found = run_child(
             adapter.child,

@@ -14,7 +14,7 @@ from typing import Any
 from qdq.base.child_side import child_main
 from qdq.base.progress import Progress
 from qdq.runtime.measure import environment, measure
-from qdq.runtime.ort import load_session, session_options, tensor_info
+from qdq.runtime.ort import import_runtime, load_session, session_options, tensor_info
 from qdq.runtime.ort_errors import run_error
 from qdq.runtime.tensors import Array, TensorInfo
 
@@ -30,8 +30,14 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     return {
         **figures,
         "nodes": _node_events(spec, sample),
-        "environment": _environment(spec["threads"]),
+        "environment": _environment(spec),
     }
+
+
+def _options(spec: dict[str, Any]) -> Any:
+    return session_options(
+        optimize=True, threads=spec["threads"], spin=True, settings=spec["settings"]
+    )
 
 
 class _OnnxRuntime:
@@ -39,7 +45,7 @@ class _OnnxRuntime:
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self._path = spec["model"]
-        self._options = session_options(optimize=True, threads=spec["threads"], spin=True)
+        self._options = _options(spec)
 
     def load(self) -> Any:
         """Load the model anew."""
@@ -58,7 +64,7 @@ class _OnnxRuntime:
 
 
 def _node_events(spec: dict[str, Any], sample: dict[str, Array]) -> str:
-    options = session_options(optimize=True, threads=spec["threads"], spin=True)
+    options = _options(spec)
     options.enable_profiling = True
     options.profile_file_prefix = str(Path(spec["folder"]) / "nodes")
     session = load_session(spec["model"], options)
@@ -74,18 +80,16 @@ def _node_events(spec: dict[str, Any], sample: dict[str, Array]) -> str:
 
 def _settle() -> None:
     # What every model needs is loaded before anything is measured.
-    import onnxruntime as ort
-
-    ort.get_available_providers()
+    import_runtime().get_available_providers()
 
 
-def _environment(threads: int) -> dict[str, Any]:
-    import onnxruntime as ort
-
+def _environment(spec: dict[str, Any]) -> dict[str, Any]:
+    settings: dict[str, str] = spec["settings"]
     return {
-        **environment(threads),
+        **environment(int(settings.get("intra_op_num_threads", spec["threads"]))),
         "runtime": "ONNX Runtime",
-        "onnxruntime": str(ort.__version__),
+        "onnxruntime": str(import_runtime().__version__),
+        "settings": ";".join(f"{key}={value}" for key, value in settings.items()),
         "provider": "CPUExecutionProvider",
     }
 

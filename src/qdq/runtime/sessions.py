@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
@@ -21,11 +21,15 @@ def open_runnable(
     optimize: bool = True,
     threads: int = 0,
     outputs: Sequence[str] | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> Session:
     """Return a session on an ONNX model or a ``.tflite`` file, with the runtime that it needs.
 
-    The arguments and errors are those of ``open_session`` and ``open_litert``.
+    The arguments and errors are those of ``open_session`` and ``open_litert``, which has no
+    ``settings``.
     """
     if not isinstance(model, ir.Model) and is_tflite(model):
         return open_litert(model, optimize=optimize, threads=threads, tensors=outputs)
-    return open_session(model, optimize=optimize, threads=threads, outputs=outputs)
+    return open_session(
+        model, optimize=optimize, threads=threads, outputs=outputs, settings=settings
+    )

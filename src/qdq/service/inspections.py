@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import tempfile
@@ -14,9 +15,14 @@ from qdq.base.errors import ChildTimeoutError, InternalError, QdqError
 from qdq.base.progress import NO_PROGRESS
 from qdq.domain.records import Inspection, ModelType, TensorSpec
 from qdq.ports.stages import StageRequest, StageRunner
+from qdq.service.failures import is_curable
 
 __all__ = ["OPEN_DIM", "Inspector", "inspection_from_answer", "tensor_specs"]
 
+_log = logging.getLogger(__name__)
+
+# A child that something else killed says nothing about the upload.
+_MOST_TRIES = 3
 # A dimension that is a name or unknown; the wire's specs and ours hold numbers only.
 OPEN_DIM = -1
 _MOST_HAZARDS = 64
@@ -96,11 +102,31 @@ class Inspector:
         return self._run("inspect_dataset", file, "dataset")
 
     def _run(self, stage: str, file: Path, name: str) -> Inspection:
+        end = time.monotonic() + self._seconds
+        for tries_left in reversed(range(_MOST_TRIES)):
+            try:
+                return self._try(stage, file, name, end=end)
+            except InternalError:
+                # Also how a runner tells that it stopped because nobody waits.
+                if time.monotonic() > end:
+                    return _too_slow(self._seconds)
+                raise
+            except ChildTimeoutError:
+                return _too_slow(self._seconds)
+            except QdqError as error:
+                if time.monotonic() > end:
+                    return _too_slow(self._seconds)
+                if tries_left and is_curable(error):
+                    _log.warning("%s: %s", stage, error)
+                    continue
+                return _failed(error, name)
+        raise AssertionError("the last try returns")
+
+    def _try(self, stage: str, file: Path, name: str, *, end: float) -> Inspection:
         self._scratch.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix="inspect-", dir=self._scratch))
         work = folder / "work"
         work.mkdir()
-        end = time.monotonic() + self._seconds
         try:
             result = self._stages.run(
                 StageRequest(stage, {}, ((file, name),)),
@@ -110,29 +136,26 @@ class Inspector:
                 cancelled=lambda: time.monotonic() > end,
             )
             return inspection_from_answer(result.answer)
-        except InternalError:
-            # Also how a runner tells that it stopped because nobody waits.
-            if time.monotonic() > end:
-                return _not_inspected(self._seconds)
-            raise
-        except ChildTimeoutError:
-            return _not_inspected(self._seconds)
-        except QdqError as error:
-            if time.monotonic() > end:
-                return _not_inspected(self._seconds)
-            return Inspection(
-                format="unknown",
-                problem=_without_place(str(error), name),
-                failure_type=int(error.failure_type),
-            )
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _not_inspected(seconds: float) -> Inspection:
-    # Large, not bad: the job itself reads it under its own limits.
+def _too_slow(seconds: float) -> Inspection:
+    return _not_inspected(f"It took longer than {seconds:g} s")
+
+
+def _not_inspected(why: str) -> Inspection:
+    # Large, or unlucky, and not bad: the job itself reads it under its own limits.
+    return Inspection(format="unknown", details={"not_inspected": why})
+
+
+def _failed(error: QdqError, name: str) -> Inspection:
+    if is_curable(error) and "signal" in error.cause:
+        return _not_inspected(f"What was to look at it was ended {_MOST_TRIES} times")
     return Inspection(
-        format="unknown", details={"not_inspected": f"It took longer than {seconds:g} s"}
+        format="unknown",
+        problem=_without_place(str(error), name),
+        failure_type=int(error.failure_type),
     )
 
 

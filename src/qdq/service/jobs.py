@@ -18,10 +18,12 @@ from qdq.service.files import Download
 from qdq.service.limits import ServiceLimits
 from qdq.service.names import check_name
 
-__all__ = ["HUB_LOG", "JobView", "Jobs", "profile_of"]
+__all__ = ["HUB_LOG", "PRIORITIES", "JobView", "Jobs", "profile_of"]
 
 # The wire's JobArtifactType numbers, with the name and suffix of their files.
 HUB_LOG = 5
+# The highest priority, and below 0 the lowest.
+PRIORITIES = 100
 _ARTIFACTS = {
     1: ("device_log", ".log"),
     HUB_LOG: ("hub_log", ".log"),
@@ -98,6 +100,19 @@ class Jobs:
         """Ask a job to end; False when it has ended already."""
         self.get(job_id)
         return self._repository.request_cancel(job_id)
+
+    def prioritize(self, job_id: str, priority: int) -> bool:
+        """Let a job be begun before those of a lower priority; False when it has ended already.
+
+        0 is the priority that jobs are submitted with.  Raises RequestError for one out of range.
+        """
+        if abs(priority) > PRIORITIES:
+            raise RequestError(
+                f"The priority {priority} is out of range",
+                remedy=f"Give a whole number from -{PRIORITIES} to {PRIORITIES}",
+            )
+        self.get(job_id)
+        return self._repository.prioritize_job(job_id, priority)
 
     def result(self, job_id: str) -> JobView:
         """Return a job that has a result; NotFoundError says why one has none."""

@@ -12,8 +12,9 @@ class ServiceLimits:
     """Sizes in bytes, times in seconds.
 
     A client gives up on an answer after 28 s: ``inspect_s`` and ``hold_s`` stay below that.
-    An inference or profile job younger than ``young_s`` is first looked at by who waits for it:
-    clients read the other kinds once on submitting, and these not.
+    A job younger than ``young_s`` is looked at by who waits for it, once its submission has read it
+    (clients read inference and profile jobs not even then).  ``asked_s`` is how long a look is held
+    of which nobody can tell whether it waits.
     """
 
     model_bytes: int = 32 << 30
@@ -30,5 +31,6 @@ class ServiceLimits:
     inspect_s: float = 20.0
     hold_s: float = 20.0
     young_s: float = 10.0
+    asked_s: float = 4.0
     poll_s: float = 0.05
     dataset_days: int = 30

@@ -32,6 +32,7 @@ from qdq.ports.repository import Repository
 from qdq.service.checks import check_interface, check_samples, check_specs
 from qdq.service.datasets import Datasets, ready
 from qdq.service.devices import DeviceCatalogue
+from qdq.service.execution import unused_options
 from qdq.service.limits import ServiceLimits
 from qdq.service.models import Models, usable
 from qdq.service.names import check_name
@@ -189,8 +190,17 @@ class Submissions:
                 "The inference job has no inputs and does not profile",
                 remedy="Give inputs, or profile on random data",
             )
-        fields = {"dataset_id": order.dataset_id, "devices": (device,), "profiling": profiling}
-        return self._add(self._new(kind, model, order, **fields))
+        runs = order.dataset_id is not None and kind is JobKind.INFERENCE
+        job = self._new(
+            kind,
+            model,
+            order,
+            dataset_id=order.dataset_id,
+            devices=(device,),
+            profiling=profiling,
+            notices=tuple(unused_options(options, runs=runs, measures=profiling)),
+        )
+        return self._add(job)
 
     def link(self, order: LinkOrder) -> Job:
         """Refuse: what is missing is said after what is wrong with the order."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -21,6 +22,10 @@ _OVERLAP = timedelta(seconds=2)
 _MOST_SEEN = 100_000
 _MOST_WAITERS = 1000
 _WAITED_FIRST = frozenset({JobKind.INFERENCE, JobKind.PROFILE})
+# Clients that wait sleep 10 s after an answer; whoever looks sooner only asks.
+_PAUSE = (9.0, 13.0)
+# Instead of the time of an answer: only the submitting call has looked yet.
+_SUBMITTED = -1.0
 
 
 class JobWaiters:
@@ -29,30 +34,57 @@ class JobWaiters:
     All methods belong to one event loop.  The repository is only called in threads.
     """
 
-    def __init__(self, repository: Repository, *, limits: ServiceLimits) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        *,
+        limits: ServiceLimits,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._repository = repository
         self._limits = limits
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._clock = clock
+        self._answered: OrderedDict[str, float] = OrderedDict()
         self._waiters: dict[str, set[asyncio.Event]] = {}
         self._poller: asyncio.Task[None] | None = None
 
     def hold_seconds(self, job: Job, *, now: datetime) -> float:
         """Return how long this look at a job may be held, and remember the look.
 
-        Clients look once right after submitting, and then only when they wait; at inference jobs
-        not even that once.
+        Clients use one request to wait and to ask for the state.  What tells them apart is when it
+        comes: one that waits looks soon after submitting, and then 10 s after each answer.
         """
         if job.state.is_final:
-            self._seen.pop(job.id, None)
+            self._answered.pop(job.id, None)
             return 0.0
-        known = job.id in self._seen
-        self._seen[job.id] = None
-        self._seen.move_to_end(job.id)
-        while len(self._seen) > _MOST_SEEN:
-            self._seen.popitem(last=False)
-        young = now - job.created < timedelta(seconds=self._limits.young_s)
-        waited_for = known or (young and job.kind in _WAITED_FIRST)
-        return self._limits.hold_s if waited_for else 0.0
+        last = self._answered.get(job.id)
+        seconds = self._hold(job, last, young=now - job.created < self._young)
+        if not seconds:
+            first = last is None and job.kind not in _WAITED_FIRST
+            self._remember(job.id, _SUBMITTED if first else self._clock())
+        return seconds
+
+    def _hold(self, job: Job, last: float | None, *, young: bool) -> float:
+        if job.id in self._waiters:  # this one waits too, or repeats a request that was cut off
+            return self._limits.hold_s
+        if last is None:
+            return self._limits.hold_s if young and job.kind in _WAITED_FIRST else 0.0
+        if last == _SUBMITTED:
+            return self._limits.hold_s if young else self._limits.asked_s
+        pause = self._clock() - last
+        if pause < _PAUSE[0]:
+            return 0.0
+        return self._limits.hold_s if pause < _PAUSE[1] else self._limits.asked_s
+
+    @property
+    def _young(self) -> timedelta:
+        return timedelta(seconds=self._limits.young_s)
+
+    def _remember(self, job_id: str, answered: float) -> None:
+        self._answered[job_id] = answered
+        self._answered.move_to_end(job_id)
+        while len(self._answered) > _MOST_SEEN:
+            self._answered.popitem(last=False)
 
     async def until_final(self, job_id: str, *, seconds: float) -> None:
         """Return when the job has ended or is gone, or after ``seconds``, whichever is first."""
@@ -75,6 +107,7 @@ class JobWaiters:
             left.discard(event)
             if not left:
                 del self._waiters[job_id]
+                self._remember(job_id, self._clock())
 
     async def close(self) -> None:
         """Wake everyone and end the poller."""

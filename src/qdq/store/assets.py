@@ -16,9 +16,9 @@ from qdq.domain.records import Dataset, Inspection, Model, UploadState
 from qdq.store import codec
 from qdq.store.clock import Clock
 from qdq.store.database import Database
-from qdq.store.schema import datasets, jobs, models, stages
+from qdq.store.schema import datasets, models, stages
 
-__all__ = ["AssetRows", "insert_dataset", "insert_model", "page", "stored_bytes"]
+__all__ = ["AssetRows", "digests", "insert_dataset", "insert_model", "page", "stored_bytes"]
 
 
 class AssetRows:
@@ -82,21 +82,6 @@ class AssetRows:
         with self._database.write() as connection:
             connection.execute(statement)
 
-    def live_blobs(self) -> frozenset[str]:
-        """Return every blob that a row names: what garbage collection must keep.
-
-        Bytes are stored before the row that names them, so collect only files of some age.
-        """
-        with self._database.read() as connection:
-            plain = connection.execute(
-                select(models.c.blob).union(select(datasets.c.blob))
-            ).scalars()
-            found = {blob for blob in plain if blob is not None}
-            for column in (stages.c.value, jobs.c.result, jobs.c.artifacts):
-                for value in connection.execute(select(column)).scalars():
-                    found.update(_digests(value))
-        return frozenset(found)
-
     def _one(self, table: Table, row_id: str) -> RowMapping | None:
         with self._database.read() as connection:
             return connection.execute(select(table).where(table.c.id == row_id)).mappings().first()
@@ -146,13 +131,14 @@ def page(
     return list(rows.mappings()), int(total)
 
 
-def _digests(value: Any) -> Iterator[str]:
+def digests(value: Any) -> Iterator[str]:
+    """Yield every SHA-256 in a JSON value."""
     if isinstance(value, str):
         if re.fullmatch(r"[0-9a-f]{64}", value):
             yield value
     elif isinstance(value, dict):
         for item in value.values():
-            yield from _digests(item)
+            yield from digests(item)
     elif isinstance(value, list):
         for item in value:
-            yield from _digests(item)
+            yield from digests(item)

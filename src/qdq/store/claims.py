@@ -14,7 +14,19 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Table,
+    and_,
+    exists,
+    func,
+    not_,
+    or_,
+    select,
+    update,
+)
 
 from qdq.base.errors import FailureType, InternalError
 from qdq.domain.records import Dataset, Inspection, Job, Notice
@@ -24,11 +36,33 @@ from qdq.store.assets import insert_dataset, stored_bytes
 from qdq.store.clock import Clock
 from qdq.store.database import Database
 from qdq.store.jobs import CANCELLED, CANCELLED_TYPE, failed
-from qdq.store.schema import jobs, models
+from qdq.store.schema import datasets, jobs, models
 
 __all__ = ["ClaimRows"]
 
 _WAITING = and_(jobs.c.state == int(JobState.CREATED), jobs.c.lease_until.is_(None))
+_FINAL = [int(state) for state in JobState if state.is_final]
+
+
+def _producer_works(asset: Table, condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Tell of a job row whether an ``asset`` of it is still to be made by another job."""
+    producer = jobs.alias("producer")
+    return exists(
+        select(asset.c.id)
+        .join(producer, producer.c.id == asset.c.producer_id)
+        .where(condition, asset.c.blob.is_(None), producer.c.state.not_in(_FINAL))
+        .correlate(jobs)
+    )
+
+
+# Clients submit work on the target of a job that still runs: no worker may wait for it.
+_EARLY = or_(
+    _producer_works(
+        models,
+        models.c.id.in_(select(func.json_each(jobs.c.model_ids).table_valued("value").c.value)),
+    ),
+    _producer_works(datasets, datasets.c.id == jobs.c.dataset_id),
+)
 
 
 class ClaimRows:
@@ -38,7 +72,12 @@ class ClaimRows:
     _clock: Clock
 
     def claim_job(self, worker: str, *, lease: timedelta) -> Job | None:
-        oldest = select(jobs.c.seq).where(_WAITING).order_by(jobs.c.seq).limit(1)
+        oldest = (
+            select(jobs.c.seq)
+            .where(_WAITING, not_(_EARLY))
+            .order_by(jobs.c.priority.desc(), jobs.c.seq)
+            .limit(1)
+        )
         with self._database.read() as connection:
             # Idle workers ask often; without work they must not take the write lock.
             if connection.execute(oldest).first() is None:

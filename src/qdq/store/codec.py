@@ -125,6 +125,7 @@ def job_row(job: Job) -> dict[str, Any]:
         "attempt": 0,
         "retries": 0,
         "cancel_requested": False,
+        "priority": job.priority,
     }
 
 
@@ -159,6 +160,7 @@ def job_of(row: RowMapping) -> Job:
         lease_until=row["lease_until"],
         worker=row["worker"],
         cancel_requested=row["cancel_requested"],
+        priority=row["priority"],
     )
 
 

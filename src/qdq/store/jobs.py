@@ -83,6 +83,16 @@ class JobRows:
             self._update(connection, job_id, values)
         return True
 
+    def prioritize_job(self, job_id: str, priority: int) -> bool:
+        final = [int(state) for state in JobState if state.is_final]
+        with self._database.write() as connection:
+            changed = connection.execute(
+                update(jobs)
+                .where(jobs.c.id == job_id, jobs.c.state.not_in(final))
+                .values(priority=priority, updated=self._clock.now())
+            )
+        return changed.rowcount == 1
+
     def changed_since(self, when: datetime) -> Sequence[tuple[str, JobState]]:
         with self._database.read() as connection:
             rows = connection.execute(

@@ -10,7 +10,7 @@ from qdq.base.errors import UnsupportedError
 
 __all__ = ["HEAD", "migrate"]
 
-HEAD = "0001"
+HEAD = "0002"
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 

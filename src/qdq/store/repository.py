@@ -12,11 +12,12 @@ from qdq.store.claims import ClaimRows
 from qdq.store.clock import Clock
 from qdq.store.database import Database
 from qdq.store.jobs import JobRows
+from qdq.store.retention import RetentionRows
 
 __all__ = ["SqlRepository", "open_store"]
 
 
-class SqlRepository(AssetRows, JobRows, ClaimRows):
+class SqlRepository(AssetRows, JobRows, ClaimRows, RetentionRows):
     """See qdq.ports.Repository.  Safe from several threads and several processes."""
 
     def __init__(self, database: Database, clock: Clock) -> None:

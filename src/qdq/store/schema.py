@@ -1,8 +1,8 @@
 """The tables.  A change here needs a migration beside it; a test compares the two.
 
-``seq`` gives the order (oldest waiting job, newest first in lists), which times cannot: several
-rows share a millisecond.  References between jobs and assets go both ways, and a job is inserted
-with its target, so they are checked when the transaction ends.
+``seq`` gives the order (oldest waiting job of a priority, newest first in lists), which times
+cannot: several rows share a millisecond.  References between jobs and assets go both ways, and a
+job is inserted with its target, so they are checked when the transaction ends.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     and_,
+    text,
 )
 
 from qdq.domain.states import JobState
@@ -124,12 +125,14 @@ jobs = Table(
     Column("lease_until", Moment),
     Column("worker", String),
     _flag("cancel_requested"),
+    Column("priority", Integer, nullable=False, server_default=text("0")),
     sqlite_autoincrement=True,
 )
 
 # What claim_job looks for: a few rows, however long the history is.
 Index(
     "ix_jobs_waiting",
+    text("priority DESC"),
     jobs.c.seq,
     sqlite_where=and_(
         jobs.c.state == int(JobState.CREATED),

@@ -6,7 +6,6 @@ counted while they are written: no links, no devices, no modes, no sizes that it
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import shutil
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
+from qdq.base.archives import BoundedListing
 from qdq.base.errors import ModelCorruptError, ModelInvalidError, OutputError, QdqError
 
 __all__ = ["ArchiveLimits", "extract_archive", "member_names"]
@@ -58,7 +58,7 @@ def extract_archive(source: Path, folder: Path, *, limits: ArchiveLimits = _DEFA
     """
     with _fresh(folder), _read_errors(), source.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        with zipfile.ZipFile(_Metered(file)) as archive:
+        with zipfile.ZipFile(_bounded(file)) as archive:
             members = _checked_members(archive.infolist(), limits)
             budget = _Budget(limits, size)
             for member, parts in members:
@@ -77,35 +77,12 @@ def extract_archive(source: Path, folder: Path, *, limits: ArchiveLimits = _DEFA
 
 def member_names(source: Path) -> list[str]:
     """Return the names in an archive, unchecked.  Raises as ``extract_archive`` does."""
-    with _read_errors(), source.open("rb") as file, zipfile.ZipFile(_Metered(file)) as archive:
+    with _read_errors(), source.open("rb") as file, zipfile.ZipFile(_bounded(file)) as archive:
         return archive.namelist()
 
 
-class _Metered(io.RawIOBase):
-    """The archive's file, for zipfile: a list of members of any size is not read into memory."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-
-    def read(self, size: int = -1, /) -> bytes:
-        # Without a size, zipfile reads the end of the file, where the list's own place is told.
-        most = _LARGEST_DIRECTORY + 1
-        data = self._file.read(most if size < 0 else min(size, most))
-        if len(data) > _LARGEST_DIRECTORY:
-            raise _invalid("lists more members than any model has")
-        return data
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def seekable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return True
+def _bounded(file: BinaryIO) -> BoundedListing:
+    return BoundedListing(file, listing_bytes=_LARGEST_DIRECTORY, remedy=_REMEDY)
 
 
 class _Budget:

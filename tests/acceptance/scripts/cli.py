@@ -14,11 +14,13 @@ import qai_hub as hub
 from client_side import ASSETS, PHONE, UNIFIED, URL, WORK, host, images, main, net, succeeded
 
 COMMAND = Path(sys.executable).with_name("qai-hub")
+used: set[str] = set()
 ONNX = " --target_runtime onnx"
 FEW = " --max_profiler_iterations 5"
 
 
 def _cli(*arguments: str, fails: bool = False) -> str:
+    used.update(arguments)
     done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, check=False)
     shown = done.stdout + done.stderr
     assert (done.returncode != 0) is fails, f"{arguments} ended with {done.returncode}:\n{shown}"
@@ -146,6 +148,15 @@ def check_errors() -> None:
     assert "must be specified" in _cli("submit-profile-job", "--device", host().name, fails=True)
 
 
+def check_every_command_was_used() -> list[str]:
+    found = re.search(r"\{([a-z,-]+)\}", _cli("--help"))
+    assert found
+    commands = found[1].split(",")
+    assert {"configure", "list-devices", "submit-compile-job"} <= set(commands)
+    assert set(commands) - used == set()
+    return commands
+
+
 if __name__ == "__main__":
     main(
         check_configure,
@@ -157,4 +168,5 @@ if __name__ == "__main__":
         check_inference,
         check_compile_and_profile,
         check_errors,
+        check_every_command_was_used,
     )

@@ -187,6 +187,12 @@ def check_same_work_gives_same_bytes() -> None:
         Path(job.download_target_model(str(WORK / job.job_id))) for job in (again, _compiled())
     ]
     assert files[0].read_bytes() == files[1].read_bytes()
+    (log,) = again.download_artifacts_for_type(
+        str(WORK / "log of again"), hub.JobArtifactType.HUB_LOG
+    )
+    # It says so, and has what the log of that job has.
+    assert "answered from the cache of job j" in Path(log).read_text()
+    assert "options resolved" in Path(log).read_text()
 
 
 def check_inputs_for_the_oracle() -> None:

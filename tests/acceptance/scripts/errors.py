@@ -185,6 +185,11 @@ def check_inference() -> None:
     for options, *fragments in (
         ("--max_profiler_iterations 0", "max_profiler_iterations"),
         ("--compute_unit npu", "npu"),
+        ("--compute_unit gpu,npu", "gpu"),
+        ("--onnx_options qnn_htp_performance_mode=burst", "qnn_htp_performance_mode"),
+        ("--onnx_options nothing=1", "nothing"),
+        ("--onnx_execution_providers qnn", "onnx_execution_providers"),
+        ("--tflite_delegates gpu", "tflite_delegates"),
         ("--no_such_option", "no_such_option"),
     ):
         with refused(hub.UserError, *fragments):

@@ -257,6 +257,30 @@ def check_tflite_refusals() -> None:
         hub.upload_model(str(broken))
 
 
+def check_settings_of_the_runtime() -> None:
+    settings = "--onnx_options intra_op_num_threads=1;graph_optimization_level=DISABLE_ALL"
+    plain = _sane(succeeded(hub.submit_profile_job(net(), host(), options=FEW)).download_profile())
+    job = succeeded(hub.submit_profile_job(net(), host(), options=f"{FEW} {settings}"))
+    assert job.options == f"{FEW} {settings}"
+    # The layers are those of the model only where the runtime may not optimise.
+    layers = ["Conv", "Relu", "GlobalAveragePool", "Flatten", "Gemm"]
+    assert _sane(job.download_profile())["layers"] == layers
+    assert plain["layers"] != layers
+
+
+def check_units_beside_the_cpu() -> None:
+    job = succeeded(hub.submit_profile_job(net(), host(), options=f"{FEW} --compute_unit npu,cpu"))
+    _sane(job.download_profile())
+
+
+def check_time_limit() -> None:
+    options = "--max_profiler_iterations 1000000 --max_profiler_time 0.5"
+    facts = _sane(
+        succeeded(hub.submit_profile_job(net(), host(), options=options)).download_profile()
+    )
+    assert 1 <= facts["times"] < 1_000_000
+
+
 def check_compile_and_profile() -> None:
     compiled, profiled = hub.submit_compile_and_profile_jobs(
         net(), host(), compile_options="--target_runtime onnx", profile_options=FEW
@@ -280,6 +304,9 @@ if __name__ == "__main__":
         check_without_profile,
         check_random_data,
         check_cpu,
+        check_settings_of_the_runtime,
+        check_units_beside_the_cpu,
+        check_time_limit,
         check_compile_and_profile,
         check_tflite_target,
         check_tflite_inference,

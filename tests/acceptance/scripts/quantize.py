@@ -133,6 +133,15 @@ def check_documented_chain() -> None:
     job = hub.submit_inference_job(target, host(), {"image": integers})
     (values,) = succeeded(job).download_output_data().values()
     floats = [(value.astype("float32") - logits.zero_point) * logits.scale for value in values]
+    real = succeeded(
+        hub.submit_inference_job(
+            target, host(), {"image": integers}, options="--dequantize_outputs"
+        )
+    )
+    (dequantized,) = real.download_output_data().values()
+    for value, expected in zip(dequantized, floats, strict=True):
+        assert value.dtype == np.float32
+        np.testing.assert_allclose(value, expected, rtol=1e-6, atol=1e-7)
     save_arrays("chain_inputs", {"image": images(4)})
     save_arrays("chain_outputs", {"logits": floats})
 

@@ -45,7 +45,7 @@ def job_to_wire(view: JobView, account: Account, version: tuple[int, ...]) -> pb
     """Return a job with its models, dataset, notices and artifacts."""
     job = view.job
     message = pb.Job(
-        hub_version=__version__,
+        hub_version=_version_of(job),
         read_only=False,
         notices=[
             pb.Notice(
@@ -64,6 +64,13 @@ def job_to_wire(view: JobView, account: Account, version: tuple[int, ...]) -> pb
         message.failure_type = number(job.failure_type)
     _FILL[job.kind](message, view, account, version)
     return message
+
+
+def _version_of(job: Job) -> str:
+    """Return the version that did the job, or of this server until it is done."""
+    tools = (job.result or {}).get("tool_versions")
+    version = tools.get("qdq") if isinstance(tools, dict) else None
+    return f"qdq {version or __version__}"
 
 
 def _compile(message: pb.Job, view: JobView, account: Account, version: tuple[int, ...]) -> None:

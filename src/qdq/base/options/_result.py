@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from qdq.base.errors import InternalError
@@ -57,6 +57,18 @@ class Options:
     def get_flag(self, name: str) -> bool:
         """Return whether a flag is set."""
         return self._typed(name, bool)
+
+    def get_pairs(self, name: str) -> dict[str, str]:
+        """Return the keys and values given of a key=value option; empty without it."""
+        value = self.get(name) or ()
+        if not isinstance(value, tuple):
+            raise InternalError(f"Option --{name} holds {value!r}, not pairs")
+        return dict(pair for pair in value if isinstance(pair, tuple))
+
+    def without(self, *names: str) -> Options:
+        """Return the same options but these."""
+        kept = tuple((name, value) for name, value in self.values if name not in names)
+        return replace(self, values=kept)
 
     def to_text(self) -> str:
         """Return the canonical option string, which parses to an equal object."""

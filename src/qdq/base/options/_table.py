@@ -38,7 +38,10 @@ class ValueKind(StrEnum):
 class OptionSpec:
     """One row of the table.
 
-    ``refused_choices`` maps a value that is known, but not taken here, to the reason.
+    ``refused_choices`` maps a value that is known, but not taken here, to the reason; in a list
+    they may stand beside one of ``fallback_choices``.  ``keys`` are those that pairs may have, with
+    their values (a range of numbers, or words in any case), and ``refused_keys`` beginnings of
+    keys, with the reason.
     ``exclusive_choices`` may not stand in a list together with others.  ``contradicts`` names
     options that may not be given together with this one.  ``default`` is the value as text.
     """
@@ -51,6 +54,9 @@ class OptionSpec:
     since: str | None = None
     choices: tuple[str, ...] = ()
     refused_choices: tuple[tuple[str, str], ...] = ()
+    fallback_choices: frozenset[str] = frozenset()
+    keys: tuple[tuple[str, tuple[str, ...] | range], ...] = ()
+    refused_keys: tuple[tuple[str, str], ...] = ()
     exclusive_choices: frozenset[str] = frozenset()
     default: str | None = None
     minimum: float | None = None
@@ -97,6 +103,9 @@ def _spec(row: Mapping[str, Any]) -> OptionSpec:
         since=row.get("since"),
         choices=tuple(row.get("choices", ())),
         refused_choices=tuple(row.get("refused_choices", {}).items()),
+        fallback_choices=frozenset(row.get("fallback_choices", ())),
+        keys=tuple((name, _values(values)) for name, values in row.get("keys", {}).items()),
+        refused_keys=tuple(row.get("refused_keys", {}).items()),
         exclusive_choices=frozenset(row.get("exclusive_choices", ())),
         default=row.get("default"),
         minimum=row.get("minimum"),
@@ -104,3 +113,11 @@ def _spec(row: Mapping[str, Any]) -> OptionSpec:
         mergeable=row.get("mergeable", False),
         contradicts=frozenset(row.get("contradicts", ())),
     )
+
+
+def _values(values: Sequence[Any]) -> tuple[str, ...] | range:
+    """Read the values of a key: ``[lowest, highest]`` as numbers, or words."""
+    match values:
+        case [int(lowest), int(highest)]:
+            return range(lowest, highest + 1)
+    return tuple(map(str, values))

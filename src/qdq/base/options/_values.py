@@ -100,8 +100,10 @@ def _list(spec: OptionSpec, text: str) -> tuple[str, ...]:
         raise OptionError(f"Option {spec.flag} has an empty item: '{text}'", remedy=_legal(spec))
     if any(item.startswith("--") for item in items):
         raise OptionError(f"An item of option {spec.flag} begins with '--': '{text}'")
+    reasons = dict(spec.refused_choices) if spec.fallback_choices.intersection(items) else {}
     for item in items:
-        _choice(spec, item)
+        if item not in reasons:
+            _choice(spec, item)
     if len(set(items)) < len(items):
         raise OptionError(f"Option {spec.flag} names an item twice: '{text}'", remedy=_legal(spec))
     alone = spec.exclusive_choices.intersection(items)
@@ -119,11 +121,31 @@ def _pairs(spec: OptionSpec, text: str) -> Pairs:
         key, equals, value = (part.strip() for part in item.partition("="))
         if not (equals and value and _KEY.fullmatch(key)):
             raise OptionError(f"Option {spec.flag}: '{item}' is not key=value", remedy=_legal(spec))
-        _choice(spec, key)
-        if spec.minimum is not None or spec.maximum is not None:
-            _int(spec, value)
-        pairs = merge_pairs(spec, pairs, ((key, value),))
+        pairs = merge_pairs(spec, pairs, ((key, _key_value(spec, key, value)),))
     return pairs
+
+
+def _key_value(spec: OptionSpec, key: str, value: str) -> str:
+    """Return the canonical value of a key; OptionError for a key or value that is not taken."""
+    for beginning, reason in spec.refused_keys:
+        if key.startswith(beginning):
+            raise OptionError(f"{spec.flag} {key}: {reason}", remedy="Leave it out")
+    legal = dict(spec.keys)
+    if not legal:
+        return value
+    if key not in legal:
+        raise OptionError(f"{spec.flag} has no key '{key}'", remedy=f"Use {', '.join(legal)}")
+    values = legal[key]
+    if isinstance(values, range):
+        if _INT.fullmatch(value) and int(value) in values:
+            return str(int(value))
+        remedy = f"Give a whole number from {values[0]} to {values[-1]}"
+    else:
+        for known in values:
+            if known.lower() == value.lower():
+                return known
+        remedy = f"Use one of {', '.join(values)}"
+    raise OptionError(f"{spec.flag} {key} cannot be '{value}'", remedy=remedy)
 
 
 _READERS: dict[ValueKind, Callable[[OptionSpec, str], OptionValue]] = {

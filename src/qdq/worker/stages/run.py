@@ -21,15 +21,17 @@ DATASET_OUTPUT = "output.h5"
 
 def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Return ``output`` (a file name), the number of samples, and name, dtype, shape of outputs."""
-    options = spec.get("options", "")
-    log(f"options resolved: {parse_options(JobKind.PROFILE, options).to_text() or 'none'}")
+    options = parse_options(JobKind.PROFILE, spec.get("options", ""))
+    log(f"options resolved: {options.to_text() or 'none'}")
+    # Of a job that measures too, these are for its other stage.
+    options = options.without("max_profiler_iterations", "max_profiler_time")
     path = open_model()
     done = library.run(
         path,
         find_input("dataset") or "inputs/dataset",
         DATASET_OUTPUT,
         threads=spec.get("threads", 0),
-        options=options,
+        options=options.to_text(),
         progress=progress,
     ).to_dict()
     tflite = path.is_file() and detect_format(path) is ModelFormat.TFLITE

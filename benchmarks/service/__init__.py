@@ -1,0 +1,1 @@
+"""Figures of the server: its start, what it adds to a job, waiting, load and uploads."""
