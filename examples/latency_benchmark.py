@@ -1,6 +1,6 @@
 """How fast would this model be when quantized?  No images needed: one random sample.
 
-    python -m examples.latency_benchmark [--device NAME] [--target-runtime onnx]
+    python -m examples.latency_benchmark [--device NAME] [--target-runtime tflite]
 
 The second workflow of the client's documentation, against your own server: the ONNX model is
 optimised, quantized with one random sample, compiled for the target and profiled.  Random data
@@ -26,7 +26,7 @@ def main() -> None:
     """Print the latency of the float and of the quantized model."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--device", help="its name; default: the server's own machine")
-    parser.add_argument("--target-runtime", default="onnx")
+    parser.add_argument("--target-runtime", default="tflite")
     args = parser.parse_args()
     device = choose_device(args.device)
 

@@ -1,6 +1,6 @@
 """Quantize a PyTorch model with the official client, step by step, and judge the result.
 
-    python -m examples.quantize_workflow [--device NAME] [--json FILE]
+    python -m examples.quantize_workflow [--device NAME] [--target-runtime onnx] [--json FILE]
 
 The workflow that the client's documentation shows, against your own server (``qdq serve``, and
 ``qdq client-config --write``): trace, compile to ONNX, quantize with unlabelled images, compile for
@@ -27,7 +27,6 @@ from benchmarks.imagesets import calibration_set, labelled_photos
 
 CALIBRATION_IMAGES = 64
 INPUT = "image_tensor"
-TARGET = "--target_runtime onnx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +46,10 @@ def main() -> None:
     """Run the workflow and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--device", help="its name; default: the server's own machine")
+    parser.add_argument("--target-runtime", default="tflite", choices=["onnx", "tflite"])
     parser.add_argument("--json", type=Path, help="write the table here, too")
     args = parser.parse_args()
-    rows = run_workflow(choose_device(args.device))
+    rows = run_workflow(choose_device(args.device), args.target_runtime)
     print_table(rows)
     if args.json:
         args.json.write_text(json.dumps([asdict(row) for row in rows], indent=2))
@@ -63,7 +63,7 @@ def choose_device(name: str | None) -> hub.Device:
     return devices[-1]
 
 
-def run_workflow(device: hub.Device) -> list[Row]:
+def run_workflow(device: hub.Device, target_runtime: str) -> list[Row]:
     """Return the rows of the float and of the quantized model."""
     # Step 1: trace the PyTorch model to TorchScript.
     with warnings.catch_warnings():
@@ -92,8 +92,9 @@ def run_workflow(device: hub.Device) -> list[Row]:
     quantized_onnx_model = target_model(quantize_job)
 
     # Step 4: compile both for the target; integers go in and come out of the quantized one.
-    float_model = compile_for_target(unquantized_onnx_model, device, TARGET)
-    integer_model = compile_for_target(quantized_onnx_model, device, f"{TARGET} --quantize_io")
+    target = f"--target_runtime {target_runtime}"
+    float_model = compile_for_target(unquantized_onnx_model, device, target)
+    integer_model = compile_for_target(quantized_onnx_model, device, f"{target} --quantize_io")
 
     # Step 5: run and profile both on the device.
     return evaluate({"float": float_model, "w8a8": integer_model}, device)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 
-__all__ = ["CUTS", "Fate", "FaultProxy", "Faults", "fault_proxy"]
+__all__ = ["CUTS", "REPEATED_CUTS", "Fate", "FaultProxy", "Faults", "fault_proxy"]
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 _BUSY = (
@@ -42,6 +42,8 @@ class Fate(Enum):
 
 
 CUTS = tuple(fate for fate in Fate if fate.name.startswith("CUT"))
+# After these the client asks again by itself; of an answer that ends in its body it does not.
+REPEATED_CUTS = tuple(fate for fate in CUTS if fate is not Fate.CUT_ANSWER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +54,14 @@ class Faults:
     cut: float = 0.10
     busy: float = 0.05
     seconds: float = 2.0
+    cuts: tuple[Fate, ...] = CUTS
 
     def of(self, index: int) -> tuple[Fate, random.Random]:
         """Return the fate of the connection ``index`` and what to draw its details from."""
         drawn = random.Random(f"{self.seed}-{index}")
         share = drawn.random()
         if share < self.cut:
-            return drawn.choice(CUTS), drawn
+            return drawn.choice(self.cuts), drawn
         return (Fate.BUSY if share < self.cut + self.busy else Fate.PASS), drawn
 
 
@@ -91,7 +94,7 @@ class FaultProxy:
             if answer:
                 writer.write(answer)
                 await writer.drain()
-            if fate in CUTS:
+            if fate in self.faults.cuts:
                 await _abort(writer, reset=drawn.random() < 0.5)
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             # The client or the server went away by itself.

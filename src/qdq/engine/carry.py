@@ -6,7 +6,7 @@ import logging
 import shutil
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from qdq.base.errors import FailureType, OutputError
@@ -18,6 +18,7 @@ from qdq.engine.expand import PlannedStage, expand, is_early
 from qdq.engine.failures import CANCELLED_REASON, failure_of
 from qdq.engine.log import JobLog, attempt_folder
 from qdq.engine.results import collect
+from qdq.engine.silence import Silence
 from qdq.ports.blobs import Blobs
 from qdq.ports.repository import Repository
 from qdq.ports.stages import StageRequest, StageRunner
@@ -32,6 +33,7 @@ _LOOK_SECONDS = 0.05
 _MOST_NOTICES = 100
 # The wire's UNKNOWN: it has no failure type for what the user ended.
 _CANCELLED_TYPE = 2
+_DISTURBED = "Other jobs ran on this machine during the measurement, so its times may be too long"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Workshop:
     folder: Path
     hosts: Collection[str]
     most_retries: int
+    silence: Silence = field(default_factory=Silence)
 
 
 def carry_out(claim: Claim, shop: Workshop) -> None:
@@ -165,14 +168,17 @@ def _run(planned: PlannedStage, claim: Claim, shop: Workshop, log: JobLog) -> Fi
     scratch.mkdir(parents=True)
     inputs = [(shop.blobs.path(sha256), name) for name, sha256 in planned.inputs]
     notices = _Notices(claim)
-    result = shop.stages.run(
-        StageRequest(planned.stage, planned.spec, inputs),
-        scratch=scratch,
-        log=log.path,
-        progress=notices,
-        cancelled=claim.is_over,
-    )
+    with shop.silence.stay(measures=planned.measures, is_over=claim.is_over) as stay:
+        result = shop.stages.run(
+            StageRequest(planned.stage, planned.spec, inputs),
+            scratch=scratch,
+            log=log.path,
+            progress=notices,
+            cancelled=claim.is_over,
+        )
     claim.check()
+    if stay.disturbed:
+        notices.notice(_DISTURBED)
     outputs = {name: shop.blobs.put_file(path) for name, path in result.outputs.items()}
     shutil.rmtree(scratch, ignore_errors=True)
     log.write(f"stage {planned.stage}: ended after {time.monotonic() - begun:.2f} s")

@@ -19,7 +19,7 @@ class PlannedStage:
     """A stage to run: ``inputs`` are (fixed name, SHA-256 of the blob).
 
     ``scope`` is part of its key in the cache: empty for pure work; a measurement has its job's id,
-    as a new job is to measure anew.
+    as a new job is to measure anew.  ``measures``: its times count, so it wants the machine alone.
     """
 
     stage: str
@@ -27,6 +27,7 @@ class PlannedStage:
     inputs: tuple[tuple[str, str], ...]
     states: tuple[JobState, ...]
     scope: str = ""
+    measures: bool = False
 
 
 def expand(job: Job, repository: Repository, *, hosts: Collection[str]) -> tuple[PlannedStage, ...]:
@@ -90,7 +91,7 @@ def _on_device(job: Job, inputs: tuple[tuple[str, str], ...]) -> tuple[PlannedSt
     if job.kind is JobKind.INFERENCE and job.dataset_id is not None:
         stages.append(PlannedStage("run", spec, inputs, states))
     if measures:
-        stages.append(PlannedStage("profile", spec, inputs, states, scope=job.id))
+        stages.append(PlannedStage("profile", spec, inputs, states, scope=job.id, measures=True))
     if not stages:
         raise DatasetError(
             "An inference job without profiling needs inputs", remedy="Give a dataset"
