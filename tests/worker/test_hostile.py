@@ -15,12 +15,10 @@ from qdq.worker import Limits, SandboxLevel, run_stage, sandbox_level
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import hostile_datasets  # noqa: F401 - they add to FILES
 import hostile_files
-
-FIRST = tuple(hostile_files.FILES)
-
-import hostile_datasets  # noqa: E402, F401 - they add to FILES
-import hostile_more  # noqa: E402
+import hostile_more
+from hostile_files import FIRST
 
 MORE = tuple(name for name in hostile_files.FILES if name not in FIRST)
 
