@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.efficientnet import ROOT
 
-NAMES = ("startup", "effnet_lite0", "latency", "memory", "service")
+NAMES = ("startup", "effnet_lite0", "latency", "memory", "tflite", "service")
 
 
 def main() -> int:

@@ -55,6 +55,31 @@ def test_a_compile_job(bench: Any, stages: Any) -> None:
     assert job.completed >= job.started
 
 
+@pytest.mark.parametrize(
+    ("runtime", "names"), [("tflite", ["model", "float_model", "samples"]), ("onnx", ["model"])]
+)
+def test_a_quantized_model_is_compiled_beside_what_it_was_made_of(
+    bench: Any, stages: Any, runtime: str, names: list[str]
+) -> None:
+    calibration = bench.dataset()
+    quantize = bench.submit(JobKind.QUANTIZE, dataset_id=calibration, weights="int8")
+    bench.engine(stages)
+    made = bench.wait(quantize)
+    job_id = bench.submit(
+        JobKind.COMPILE,
+        options=f"--target_runtime {runtime}",
+        model=made.target_model_id,
+    )
+    bench.wait(job_id)
+
+    first, second = stages.requests
+    assert [name for _, name in second.inputs] == names
+    sources = {name: path for path, name in first.inputs}
+    found = {name: path for path, name in second.inputs}
+    for name, source in (("float_model", "model"), ("samples", "calibration")):
+        assert found.get(name) == (sources[source] if name in names else None)
+
+
 def test_a_quantize_job_keeps_its_report(bench: Any, stages: Any) -> None:
     job_id = bench.submit(
         JobKind.QUANTIZE, dataset_id=bench.dataset(), weights="int8", activations="int16"

@@ -209,6 +209,65 @@ def test_compile_and_quantize_in_one(model: Path, tmp_path: Path) -> None:
     assert done.verification.outputs[0].basis == "float"
 
 
+@pytest.fixture
+def made_here(model: Path, tmp_path: Path) -> Path:
+    qdq.quantize(model, _images(8), tmp_path / "made_here.onnx")
+    return tmp_path / "made_here.onnx"
+
+
+def test_compile_is_verified_against_the_float_model(
+    model: Path, made_here: Path, tmp_path: Path
+) -> None:
+    done = qdq.compile(
+        made_here,
+        tmp_path / "out.tflite",
+        options="--target_runtime tflite --output_names best",
+        float_model=model,
+        samples=_images(3),
+    )
+    assert done.verification is not None
+    (output,) = done.verification.outputs
+    assert (output.output, output.basis, output.samples) == ("best", "float", 3)
+    assert output.tflite_db == pytest.approx(output.qdq_db, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "reason"),
+    [
+        ("--target_runtime onnx", ("float_model",), "the runtime onnx is not verified"),
+        ("--target_runtime tflite", ("float_model", "no_verify"), "verification is off"),
+        ("--target_runtime tflite", ("other",), "The float model has the inputs"),
+        (
+            "--target_runtime tflite --quantize_full_type int8",
+            ("samples", "calibration"),
+            "so is calibration data",
+        ),
+    ],
+)
+def test_what_cannot_verify_is_refused(
+    options: str, given: tuple[str, ...], reason: str, model: Path, made_here: Path, tmp_path: Path
+) -> None:
+    other = onnx.load(model)
+    other.graph.input[0].name = other.graph.node[0].input[0] = "else"
+    words = {
+        "float_model": {"float_model": model},
+        "other": {"float_model": other},
+        "samples": {"samples": _images(2)},
+        "calibration": {"calibration": _images(2)},
+        "no_verify": {"verify": False},
+    }
+    chosen = {key: value for word in given for key, value in words[word].items()}
+    with pytest.raises((qdq.OptionError, qdq.SpecError), match=reason):
+        qdq.compile(made_here, tmp_path / "out.tflite", options=options, **chosen)
+
+
+def test_a_float_model_is_not_verified_against_another(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(qdq.OptionError, match="is float itself"):
+        qdq.compile(
+            model, tmp_path / "o.tflite", options="--target_runtime tflite", float_model=model
+        )
+
+
 def test_compile_without_verification(model: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.tflite"
     done = qdq.compile(model, target, options="--target_runtime tflite", verify=False)

@@ -149,6 +149,22 @@ def compile(
         ),
     ] = None,
     options: JobOptions = "",
+    float_model: Annotated[
+        Path | None,
+        typer.Option(
+            "--float-model",
+            metavar="MODEL",
+            help="The model that MODEL was quantized from, to verify the TFLite model against it.",
+        ),
+    ] = None,
+    samples: Annotated[
+        Path | None,
+        typer.Option(
+            "--samples",
+            metavar="DATA",
+            help=f"Verify the TFLite model on these, not on random data: {_DATA}.",
+        ),
+    ] = None,
     verify: Annotated[
         bool,
         typer.Option("--verify/--no-verify", help="Check a TFLite model against exact arithmetic."),
@@ -167,6 +183,8 @@ def compile(
             device=device,
             options=options,
             calibration=calibration,
+            float_model=float_model,
+            samples=samples,
             verify=verify,
             progress=progress,
         )

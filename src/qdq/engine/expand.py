@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from qdq.base.errors import DatasetError, ModelInvalidError, UnsupportedError
+from qdq.base.options import JobKind as OptionsKind
+from qdq.base.options import parse_options
 from qdq.domain.records import Dataset, Job, Model, UploadState
 from qdq.domain.states import JobKind, JobState
 from qdq.ports.repository import Repository
 
 __all__ = ["PlannedStage", "expand", "is_early"]
+
+_VERIFIED_RUNTIMES = ("tflite",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,8 @@ def expand(job: Job, repository: Repository, *, hosts: Collection[str]) -> tuple
         )
     inputs = (("model", _model_blob(job, repository)),)
     if job.kind is JobKind.COMPILE:
-        return (_compile(job, (*inputs, *_data("calibration", job, repository))),)
+        data = _data("calibration", job, repository) or _verify_sources(job, repository)
+        return (_compile(job, (*inputs, *data)),)
     if job.kind is JobKind.QUANTIZE:
         return (_quantize(job, (*inputs, *_data("calibration", job, repository))),)
     _check_host(job, hosts)
@@ -129,6 +134,22 @@ def _data(name: str, job: Job, repository: Repository) -> tuple[tuple[str, str],
             remedy="Submit with another dataset",
         )
     return ((name, dataset.blob),)
+
+
+def _verify_sources(job: Job, repository: Repository) -> tuple[tuple[str, str], ...]:
+    """Return what a job quantized the model from, where it is verified and both are still there."""
+    options = parse_options(OptionsKind.COMPILE, job.options)
+    if options.get_text("target_runtime") not in _VERIFIED_RUNTIMES:
+        return ()
+    model = repository.get_model(job.model_ids[0])
+    producer = repository.get_job(model.producer_id) if model and model.producer_id else None
+    if producer is None or producer.kind is not JobKind.QUANTIZE or producer.dataset_id is None:
+        return ()
+    source = repository.get_model(producer.model_ids[0])
+    samples = repository.get_dataset(producer.dataset_id)
+    if source is None or source.blob is None or samples is None or samples.blob is None:
+        return ()
+    return (("float_model", source.blob), ("samples", samples.blob))
 
 
 def _what_is_wrong(asset: Model | Dataset | None, repository: Repository) -> str:

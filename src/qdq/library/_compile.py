@@ -20,6 +20,7 @@ from qdq.library._load import import_source, protect_weights
 from qdq.library._notices import NoticeKeeper
 from qdq.library._sources import ModelSource, PathLike, SampleSource, check_output
 from qdq.library._summary import TensorSummary, describe_tensor, find_quantization
+from qdq.library._verify_sources import check_verify_sources, float_source
 from qdq.quantizer import QuantizationReport
 from qdq.target.interface import InterfaceRequest, compile_graph, read_request
 
@@ -86,6 +87,8 @@ def compile(
     device: str | None = None,
     options: str = "",
     calibration: SampleSource | None = None,
+    float_model: ModelSource | None = None,
+    samples: SampleSource | None = None,
     verify: bool = True,
     progress: Progress = NO_PROGRESS,
 ) -> CompileResult:
@@ -95,16 +98,21 @@ def compile(
     integer kernels the runtime has.  ``calibration`` goes with ``--quantize_full_type`` and has the
     names and layout of the model as given.  ``device`` is the host, the only one of this version.
     A TFLite model is verified, each integer op against exact arithmetic and the whole against its
-    source, unless ``verify`` is false.  Raises OptionError, SpecError, DatasetError,
-    VerificationError, MissingDependencyError where a package of the target is absent, and the
-    errors of models that cannot be read or are not supported.  On an error nothing is written.
+    source, unless ``verify`` is false: on ``samples`` instead of random data, and a quantized one
+    against the ``float_model`` it was made of, where these are known.  Raises OptionError,
+    SpecError, DatasetError, VerificationError, MissingDependencyError where a package of the target
+    is absent, and the errors of models that cannot be read or are not supported.  On an error
+    nothing is written.
     """
     parsed = parse_options(JobKind.COMPILE, options)
     request = read_request(parsed)
     check_calibration(parsed, given=calibration is not None)
     device_name = check_device(device)
-    given = (model, calibration)
+    given = (model, calibration, float_model, samples)
     runtime = parsed.get_text("target_runtime")
+    check_verify_sources(
+        runtime, float_model=float_model, samples=samples, calibration=calibration, verify=verify
+    )
     suffix = _SUFFIXES[runtime]
     target = None if output is None else check_output(output, given, suffixes=(suffix,))
     keeper = NoticeKeeper(progress)
@@ -113,19 +121,22 @@ def compile(
     keeper.step("import", 1)
     graph_model = import_source(model, input_specs, progress=keeper)
     protect_weights(graph_model, target)
-    report, float_model = None, None
+    report, reference = None, None
     if calibration is not None:
-        float_model = graph_model.clone() if verify else None
+        reference = graph_model.clone() if verify else None
         done = quantize_fully(graph_model, calibration, parsed, keeper)
         graph_model, report = done.model, done.report
     precision = find_quantization(graph_model).precision
+    if float_model is not None:
+        quantized = precision is not None
+        reference = float_source(float_model, input_specs, graph_model, quantized=quantized)
     if runtime == "tflite":
         converted = compile_for_tflite(
             graph_model,
             request,
             quantized=precision is not None,
-            float_model=float_model,
-            samples=calibration,
+            float_model=reference,
+            samples=calibration if samples is None else samples,
             sha256=source_sha256(model),
             verify=verify,
             progress=keeper,

@@ -1,5 +1,7 @@
 """Compile a model: inputs ``model``, perhaps ``calibration``; output by target runtime.
 
+Perhaps ``float_model`` and ``samples`` too, from which ``model`` was quantized: to verify it.
+
 That is ``model.onnx``, its zip, or ``model.tflite``.
 
 Spec: ``input_specs`` {name: [shape, dtype]} or null, ``options``, ``device`` or null.
@@ -38,6 +40,8 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
         device=spec.get("device"),
         options=options,
         calibration=find_input("calibration"),
+        float_model=open_model("float_model") if find_input("float_model") else None,
+        samples=find_input("samples"),
         progress=progress,
     )
     told = done.to_dict()

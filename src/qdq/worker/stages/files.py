@@ -25,7 +25,7 @@ TFLITE_OUTPUT = "model.tflite"
 # The one folder in a packed model; clients unpack it by this name.
 MODEL_FOLDER = "model.onnx"
 _DATA_SUFFIX = ".data"
-_UNPACKED = Path("unpacked")
+_UNPACKED = "unpacked-{}"
 _ZIP_MAGIC = b"PK\x03\x04"
 _EMPTY_ZIP_MAGIC = b"PK\x05\x06"
 # By these members an archive is one model itself, torch's or QNN's, and no packed folder.
@@ -45,7 +45,7 @@ def open_model(name: str = "model") -> Path:
     if not _is_packed_folder(path):
         return path
     log("unpacking the archive")
-    return extract_archive(path, _UNPACKED)
+    return extract_archive(path, Path(_UNPACKED.format(name)))
 
 
 def pack_model() -> str:
