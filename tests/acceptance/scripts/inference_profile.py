@@ -213,6 +213,9 @@ def check_tflite_upload() -> None:
     quantized = succeeded(hub.submit_quantize_job(net(), {"image": images()})).get_target_model()
     options = "--target_runtime tflite --quantize_io --force_channel_last_input image"
     compiled = succeeded(hub.submit_compile_job(quantized, host(), options=options))
+    logs = [Path(it).read_text() for it in compiled.download_job_logs(str(WORK / "tflite_logs"))]
+    # The server knows what the quantized model was made of, and on which data.
+    assert any("against the float model" in text for text in logs), logs
     target = compiled.get_target_model()
     uploaded = hub.upload_model(target.download(str(WORK / "int8")), name="int8")
     # The client asks for the interface of a model it reads, not of one it has just sent.
