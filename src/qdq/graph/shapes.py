@@ -84,7 +84,9 @@ def fix_dims(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> None:
 def check_static_inputs(model: ir.Model) -> None:
     """Raise SpecError unless every input has a static shape, giving the specs that fix it."""
     inputs = [value for value in model.graph.inputs if not value.is_initializer()]
-    dynamic = [v for v in inputs if v.shape is None or not v.shape.is_static()]
+    # Sequences and optionals have no shape; they are refused for what they are.
+    tensors = [v for v in inputs if v.type is None or isinstance(v.type, ir.TensorType)]
+    dynamic = [v for v in tensors if v.shape is None or not v.shape.is_static()]
     if not dynamic:
         return
     told = "; ".join(describe_input(value) for value in dynamic)
