@@ -10,6 +10,7 @@ import onnx.shape_inference
 import onnx_ir as ir
 
 from qdq.base.errors import SpecError
+from qdq.graph.ceil_pools import clip_first_pool
 
 __all__ = [
     "InferenceResult",
@@ -198,6 +199,14 @@ def _symbols(shape: ir.Shape | None) -> list[ir.SymbolicDim]:
 
 def _inferred_types(model: ir.Model) -> tuple[dict[str, onnx.TypeProto], tuple[str, ...]]:
     skeleton = _skeleton(model)
+    types, notes = _infer(skeleton)
+    inputs = {value.name: value.type for value in skeleton.graph.input}
+    while clip_first_pool(skeleton.graph, {**inputs, **types}):
+        types, notes = _infer(skeleton)
+    return types, notes
+
+
+def _infer(skeleton: onnx.ModelProto) -> tuple[dict[str, onnx.TypeProto], tuple[str, ...]]:
     notes: list[str] = []
     for strict in (True, False):
         try:
