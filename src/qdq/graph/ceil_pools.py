@@ -1,7 +1,7 @@
 """Pools in ceil_mode whose last window would see padding only: it is none.
 
-Up to opset 21 onnx's shape inference counts such a window.  Opset 22 leaves it out, and so does ONNX
-Runtime in every opset (pool_attributes.h, ComputeOutputSize), as frameworks did all along.
+Up to opset 21 onnx's shape inference counts such a window.  Opset 22 leaves it out, and so does
+ONNX Runtime in every opset (pool_attributes.h, ComputeOutputSize), as frameworks always did.
 """
 
 from __future__ import annotations

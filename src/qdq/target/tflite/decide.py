@@ -113,7 +113,9 @@ def _is_quantized(node: Node, row: OpRow | None, chain: list[Node], view: View) 
         return False
     floats = [v for v in node.inputs if v is not None and v.dtype == "float32"]
     values = data_inputs(node, row, view) if row is not None else floats[:1]
-    if not values or not all(view.dequantizer(value) for value in values):
+    # A constant that the model forgot to quantize makes no float op of it unsaid.
+    computed = [value for value in values if value.data is None]
+    if not computed or not all(view.dequantizer(value) for value in computed):
         return False
     if row is not None and row.exact:
         return True
@@ -148,7 +150,8 @@ def _problem(node: Node, row: OpRow, encodings: tuple[Encoding, ...], view: View
     sources: list[Encoding] = []
     for value in data_inputs(node, row, view):
         dequantizer = view.dequantizer(value)
-        assert dequantizer is not None
+        if dequantizer is None:
+            return f"its constant '{value.name}' is not quantized"
         said = view.said(dequantizer)
         if said.encoding is None:
             return f"its input '{value.name}' has no TFLite encoding: {said.why_not}"
