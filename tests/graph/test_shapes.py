@@ -141,3 +141,21 @@ def test_inputs_are_described(build):
     model = build("g (float[N,2] x, int64 k, bool[1] b) => (float[] y) { y = Relu(x) }")
     told = [describe_input(value) for value in model.graph.inputs]
     assert told == ["'x' float32 Nx2", "'k' int64 scalar", "'b' bool 1"]
+
+
+@pytest.mark.parametrize("opset", [11, 19, 22])
+@pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
+@pytest.mark.parametrize("pads", ["1, 0, 1, 1", "0, 0, 1, 0", "0, 1, 0, 0"])
+def test_a_window_of_padding_alone_is_none(build, run, op, opset, pads):
+    """Two such pools in a row: the second one's shape follows from the right one of the first."""
+    pool = f"{op} <kernel_shape = [2, 2], strides = [3, 3], pads = [{pads}], ceil_mode = 1>"
+    model = build(
+        f"g (float[1,1,29,23] x) => (float[?,?,?,?] y) {{ a = {pool} (x) y = {pool} (a) }}",
+        opset=opset,
+    )
+
+    infer_shapes(model)
+
+    found = run(model, {"x": np.zeros((1, 1, 29, 23), np.float32)})["y"]
+    assert shapes(model)["y"] == found.shape
+    assert not infer_shapes(model).modified

@@ -27,7 +27,7 @@ from qdq.graph.shapes import (
     fix_dims,
     infer_shapes,
 )
-from qdq.graph.support import check_supported
+from qdq.graph.support import check_structure, check_supported
 
 __all__ = [
     "PIPELINE",
@@ -40,6 +40,7 @@ __all__ = [
     "add_initializer",
     "bypass",
     "check_static_inputs",
+    "check_structure",
     "check_supported",
     "collect_encodings",
     "constant_array",

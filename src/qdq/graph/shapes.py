@@ -10,6 +10,7 @@ import onnx.shape_inference
 import onnx_ir as ir
 
 from qdq.base.errors import SpecError
+from qdq.graph.ceil_pools import clip_first_pool
 
 __all__ = [
     "InferenceResult",
@@ -84,7 +85,9 @@ def fix_dims(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> None:
 def check_static_inputs(model: ir.Model) -> None:
     """Raise SpecError unless every input has a static shape, giving the specs that fix it."""
     inputs = [value for value in model.graph.inputs if not value.is_initializer()]
-    dynamic = [v for v in inputs if v.shape is None or not v.shape.is_static()]
+    # Sequences and optionals have no shape; they are refused for what they are.
+    tensors = [v for v in inputs if v.type is None or isinstance(v.type, ir.TensorType)]
+    dynamic = [v for v in tensors if v.shape is None or not v.shape.is_static()]
     if not dynamic:
         return
     told = "; ".join(describe_input(value) for value in dynamic)
@@ -196,6 +199,14 @@ def _symbols(shape: ir.Shape | None) -> list[ir.SymbolicDim]:
 
 def _inferred_types(model: ir.Model) -> tuple[dict[str, onnx.TypeProto], tuple[str, ...]]:
     skeleton = _skeleton(model)
+    types, notes = _infer(skeleton)
+    inputs = {value.name: value.type for value in skeleton.graph.input}
+    while clip_first_pool(skeleton.graph, {**inputs, **types}):
+        types, notes = _infer(skeleton)
+    return types, notes
+
+
+def _infer(skeleton: onnx.ModelProto) -> tuple[dict[str, onnx.TypeProto], tuple[str, ...]]:
     notes: list[str] = []
     for strict in (True, False):
         try:

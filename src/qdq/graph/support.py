@@ -1,6 +1,7 @@
 """What the quantizer and the compiler accept; loading and inspecting accept more.
 
-float64 is refused everywhere: no target computes in it, and a silent cast would change results.
+float64 is refused: no target computes in it, and a silent cast would change results.  The TFLite
+target, which can move and convert it, has dtypes of its own.
 The checks come after ``optimize``, which folds away what is only constant arithmetic.
 """
 
@@ -19,6 +20,7 @@ __all__ = [
     "check_no_custom_ops",
     "check_no_subgraphs",
     "check_no_training",
+    "check_structure",
     "check_supported",
     "check_tensor_types",
 ]
@@ -29,11 +31,16 @@ INTERFACE_DTYPES = {dtype.onnx_code for dtype in DTYPES.values()}
 
 def check_supported(model: ir.Model) -> None:
     """Raise UnsupportedError, naming the place, for anything the core cannot transform."""
+    check_structure(model)
+    check_dtypes(model)
+
+
+def check_structure(model: ir.Model) -> None:
+    """Raise UnsupportedError for what no target can hold, whatever its dtypes."""
     check_no_subgraphs(model)
     check_no_custom_ops(model)
     check_no_training(model)
     check_tensor_types(model)
-    check_dtypes(model)
 
 
 def check_no_subgraphs(model: ir.Model) -> None:

@@ -76,11 +76,24 @@ def test_comparison_and_where(
     assert made.count(COMPARISONS[op_type]) == made.count("SELECT_V2") == 1
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint8"])
-def test_integers_whose_kernel_is_wrong_are_refused(
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "int64"])
+def test_integers_compare_exactly(
     dtype: str, parse: Callable[..., Any], lite: Callable[..., Any]
 ) -> None:
-    model = parse(f"g ({dtype}[4] x, {dtype}[4] z) => (bool[4] y) {{ y = Equal (x, z) }}", opset=18)
-    with pytest.raises(UnsupportedError, match=f"no sound kernel for {dtype}") as caught:
-        lite(model)
-    assert caught.value.op_type == "Equal"
+    text = f"g ({dtype}[6] x, {dtype}[6] z) => (bool[6] y) {{ y = Less (x, z) }}"
+    made = lite(parse(text, opset=18))
+    ends = np.iinfo(dtype)
+    x = np.array([ends.min, ends.max, 3, 3, 0, 100], dtype)
+    z = np.array([ends.max, ends.min, 3, 4, 1, 99], dtype)
+    for delegate in (True, False):
+        found = made.run({"x": x, "z": z}, delegate=delegate)["y"]
+        assert found.tolist() == (x < z).tolist()
+
+
+def test_where_refuses_other_dtypes(
+    parse: Callable[..., Any], lite: Callable[..., Any]
+) -> None:
+    text = "g (bool[4] c, int8[4] x, int8[4] z) => (int8[4] y) { y = Where (c, x, z) }"
+    with pytest.raises(UnsupportedError, match="chooses int8") as caught:
+        lite(parse(text, opset=18))
+    assert caught.value.op_type == "Where"

@@ -21,6 +21,7 @@ class Case:
     lsb: float = 1
     island: bool = False
     count: int = 1
+    opset: int = 18
 
 
 def _image(call: str, emits: str, **rest: Any) -> Case:
@@ -54,6 +55,9 @@ def _transposed(attributes: str, weight: Any, **rest: Any) -> Case:
 TWICE, LESS = _floats(1, 1, 2, 2), _floats(1, 1, 0.5, 0.5)
 NEAR = 'mode = "nearest", '
 LINE = 'mode = "linear", '
+CUBE = 'mode = "cubic", '
+# A product with a matrix for each of two dims.
+MATRIX = {"island": True, "count": 2}
 CASES = {
     "max": Case(
         "g (float[1,4,6,8] x, float[1,4,6,8] z) => (float[?,?,?,?] y) { y = Max (x, z) }", "MAXIMUM"
@@ -154,6 +158,88 @@ CASES = {
     "resize_linear_asymmetric": _resize(
         LINE + 'coordinate_transformation_mode = "asymmetric"', TWICE, "RESIZE_BILINEAR"
     ),
+    "resize_linear_scale": _resize(
+        LINE + "antialias = 0", _floats(1, 1, 0.45, 0.7), "FULLY_CONNECTED", **MATRIX
+    ),
+    "resize_antialias": _resize(LINE + "antialias = 1", LESS, "FULLY_CONNECTED", **MATRIX),
+    "resize_cubic": _resize(CUBE + "antialias = 0", TWICE, "FULLY_CONNECTED", **MATRIX),
+    "resize_cubic_outside": _resize(
+        CUBE + "cubic_coeff_a = -0.5, exclude_outside = 1",
+        _floats(1, 1, 1.6, 0.8),
+        "FULLY_CONNECTED",
+        **MATRIX,
+    ),
+    "resize_cubic_antialias": _resize(CUBE + "antialias = 1", LESS, "FULLY_CONNECTED", **MATRIX),
+    "resize_crop": _image(
+        f'Resize <{LINE} coordinate_transformation_mode = "tf_crop_and_resize", '
+        "extrapolation_value = 3.0> (x, r, , s)",
+        "FULLY_CONNECTED",
+        constants={"r": _floats(0, 0, 0.4, 0.6, 1, 1, 1.2, 1.7), "s": _ints(1, 4, 3, 3)},
+        **MATRIX,
+    ),
+    "resize_aspect": _image(
+        f'Resize <{NEAR} keep_aspect_ratio_policy = "not_larger", axes = [2, 3]> (x, , , s)',
+        "RESIZE_NEAREST_NEIGHBOR",
+        constants={"s": _ints(12, 20)},
+    ),
+    "resize_volume": Case(
+        f"g (float[1,2,3,4,5] x) => (float[?,?,?,?,?] y) "
+        f"{{ y = Resize <{LINE} antialias = 0> (x, , s) }}",
+        "FULLY_CONNECTED",
+        {"s": _floats(1, 1, 2, 1.5, 2)},
+        island=True,
+        count=3,
+    ),
+    "max_pool_dilated": _image(
+        "MaxPool <kernel_shape = [2, 3], dilations = [2, 2], strides = [1, 2], "
+        "pads = [1, 2, 0, 2]> (x)",
+        "MAXIMUM",
+        count=3,
+    ),
+    "max_pool_volume": Case(
+        "g (float[1,2,5,6,7] x) => (float[?,?,?,?,?] y) { y = MaxPool <kernel_shape = [2, 2, 3], "
+        "strides = [2, 1, 2], pads = [0, 1, 1, 1, 0, 1], ceil_mode = 1> (x) }",
+        "MAXIMUM",
+        count=4,
+    ),
+    "max_pool_padding_alone": _image(
+        "MaxPool <kernel_shape = [2, 2], strides = [3, 3], pads = [0, 0, 1, 1], ceil_mode = 1> (x)",
+        "MAX_POOL_2D",
+    ),
+    "average_pool_dilated": _image(
+        "AveragePool <kernel_shape = [2, 2], pads = [1, 0, 0, 1], dilations = [2, 1], "
+        "strides = [1, 2], ceil_mode = 1> (x)",
+        "ADD",
+        island=True,
+        count=2,
+        opset=19,
+    ),
+    "average_pool_volume": Case(
+        "g (float[1,2,5,6,7] x) => (float[?,?,?,?,?] y) "
+        "{ y = AveragePool <kernel_shape = [2, 2, 3], strides = [2, 1, 2], "
+        "pads = [0, 1, 1, 1, 0, 1]> (x) }",
+        "ADD",
+        island=True,
+        count=4,
+    ),
+    "pad_edge": _image(
+        'Pad <mode = "edge"> (x, k)',
+        "GATHER",
+        constants={"k": _ints(0, 1, 2, 0, 0, 0, 1, 3)},
+        count=3,
+    ),
+    "pad_wrap": _image(
+        'Pad <mode = "wrap"> (x, k)',
+        "GATHER",
+        constants={"k": _ints(0, 0, 2, 0, 0, 0, 1, 3)},
+        count=2,
+    ),
+    "pad_reflect_volume": Case(
+        'g (float[1,2,5,6,7] x) => (float[?,?,?,?,?] y) { y = Pad <mode = "reflect"> (x, k) }',
+        "GATHER",
+        {"k": _ints(0, 0, 2, 0, 1, 0, 0, 1, 0, 3)},
+        count=2,
+    ),
     "resize_line": Case(
         'g (float[1,4,6] x) => (float[?,?,?] y) { y = Resize <mode = "linear"> (x, , s) }',
         "RESIZE_BILINEAR",
@@ -173,6 +259,10 @@ CASES = {
     ),
     "transposed_depthwise": _transposed(
         "group = 4, strides = [2, 2]", _normal(4, 1, 2, 2), island=True
+    ),
+    "transposed_uneven": _transposed("strides = [3, 2], pads = [1, 2, 1, 2]", _normal(4, 5, 3, 3)),
+    "transposed_upper": _transposed(
+        'strides = [2, 2], auto_pad = "SAME_UPPER"', _normal(4, 5, 3, 3)
     ),
     "transposed_auto": _transposed(
         'strides = [2, 2], auto_pad = "SAME_LOWER"', _normal(4, 5, 3, 3)
@@ -194,7 +284,7 @@ INTEGER = [(name, dtype) for name in CASES for dtype in ("int8", "int16")]
 def test_float(name: str, parse: Callable[..., Any], check_float: Callable[..., Any]) -> None:
     case = CASES[name]
 
-    lite = check_float(parse(case.text, opset=18, **case.constants))
+    lite = check_float(parse(case.text, opset=case.opset, **case.constants))
 
     assert lite.count(case.emits) == case.count, lite.names
 
@@ -205,7 +295,7 @@ def test_integer(
 ) -> None:
     case = CASES[name]
     island = case.island or dtype not in case.dtypes
-    model = parse(case.text, opset=18, **case.constants)
+    model = parse(case.text, opset=case.opset, **case.constants)
 
     lite = check_integer(model, dtype, lsb=case.lsb, islands=island)
 

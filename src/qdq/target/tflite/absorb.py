@@ -11,6 +11,7 @@ from qdq.target.tflite.bias import bias_encoding, bias_real, quantize_bias
 from qdq.target.tflite.decide import Decision, constant_weight, data_inputs
 from qdq.target.tflite.ir import Encoding, Graph, Node, Value
 from qdq.target.tflite.rules import OpRow, op_row
+from qdq.target.tflite.translate import shift_of
 from qdq.target.tflite.view import View
 
 __all__ = ["Absorbed", "absorb"]
@@ -156,7 +157,7 @@ class _Absorber:
         source, encoding = node.data(0), self._view.said(node).encoding
         assert encoding is not None
         if source.data is not None:
-            shift = _shift(source.dtype)
+            shift = shift_of(source.dtype)
             data = (source.data.astype(np.int64) - shift).astype(encoding.dtype)
             return Value(source.name, source.shape, encoding.dtype, encoding, data)
         producer = self._view.producer(source)
@@ -301,12 +302,8 @@ def _at_edge(encoding: Encoding, dtype: str) -> Encoding:
     """
     if dtype == "uint16":
         return encoding
-    zeros = tuple(zero + _shift(dtype) for zero in encoding.zero_point)
+    zeros = tuple(zero + shift_of(dtype) for zero in encoding.zero_point)
     return replace(encoding, dtype=dtype, zero_point=zeros)
-
-
-def _shift(dtype: str) -> int:
-    return {"uint4": 8, "uint8": 128, "uint16": 32768}.get(dtype, 0)
 
 
 def _integer_arithmetic(node: Node) -> UnsupportedError:

@@ -38,8 +38,13 @@ def bias_real(bias: Value, view: View) -> Array | None:
     return None if real is None else encoding.dequantize(encoding.quantize(real))
 
 
-def bias_problem(bias: Value, source: Encoding, weight: Encoding, view: View) -> str:
-    """Return why a bias cannot be an integer of the accumulator, "" if it can."""
+def bias_problem(
+    bias: Value, source: Encoding, weight: Encoding, output: Encoding, view: View
+) -> str:
+    """Return why a bias cannot be an integer of the accumulator, "" if it can.
+
+    It can where it fits and rounding it costs at most half a step of the output.
+    """
     real = bias_real(bias, view)
     if real is None:
         return "its bias is computed"
@@ -47,6 +52,10 @@ def bias_problem(bias: Value, source: Encoding, weight: Encoding, view: View) ->
     exact = np.abs(real.astype(np.float64).reshape(-1) / np.asarray(encoding.scale))
     if exact.size and exact.max() > _LIMITS[encoding.dtype]:
         return f"its bias does not fit {encoding.dtype} at the scale of its weights"
+    lost = np.abs(exact - np.rint(exact)) * np.asarray(encoding.scale)
+    # A hair more than half: scales are products of float32 numbers.
+    if lost.max(initial=0) > output.scale[0] * 0.51:
+        return "its accumulator is coarser than its output, and its bias lies between two steps"
     return ""
 
 

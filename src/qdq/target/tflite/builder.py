@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 import numpy as np
@@ -14,8 +14,11 @@ from qdq.target.tflite.ir import Array, Encoding, Node, Value
 from qdq.target.tflite.layout import Perm
 from qdq.target.tflite.program import Operator, Option, Tensor
 from qdq.target.tflite.rules import operator_row
+from qdq.target.tflite.widen import computing_dtype, plain_dtype
 
 __all__ = ["Builder", "Stored", "lowers"]
+
+_KEEP_DIMS_VERSION = {"float32": 5, "int8": 5, "int16": 7}
 
 Lowering = Callable[[Node, "Builder"], None]
 Stored = tuple[Tensor, Perm]
@@ -165,20 +168,24 @@ class Builder:
         """Append a TFLite op; ``options`` are fields of its schema table, enums by name.
 
         The version is that of the row in operators.json for the dtype of the first tensor that
-        carries data.
+        carries data.  Where the kernel lacks the dtype of tensors without an encoding, they are
+        cast to one that it has and back.  Raises UnsupportedError where there is none.
         """
         row = operator_row(name)
-        first = next((t for t in inputs if t is not None and t.data is None), outputs[0])
-        self.operators.append(
-            Operator(
-                name,
-                row.version(first.dtype) if version is None else version,
-                tuple(inputs),
-                tuple(outputs),
-                options,
-                self._node.sources if self._node is not None else (),
-            )
-        )
+        dtype = plain_dtype(inputs, outputs)
+        computing = None if dtype is None else computing_dtype(row, dtype)
+        if dtype is not None and computing is None:
+            self._refuse_dtype(name, dtype)
+        made = list(outputs)
+        if computing is not None and computing != dtype:
+            inputs = [self._cast(t, computing) if t and t.dtype == dtype else t for t in inputs]
+            made = [self._retyped(t, computing) if t.dtype == dtype else t for t in outputs]
+        first = next((t for t in inputs if t is not None and t.data is None), made[0])
+        number = row.version(first.dtype) if version is None else version
+        self._append(name, number, inputs, made, options)
+        for tensor, output in zip(made, outputs, strict=True):
+            if tensor is not output:
+                self._append_cast(tensor, output)
 
     def reshape(self, tensor: Tensor, shape: Sequence[int]) -> Tensor:
         """Return ``tensor`` with another stored shape, itself where it has that already."""
@@ -195,6 +202,20 @@ class Builder:
         """Emit the RESHAPE from ``tensor`` to ``result``."""
         self.emit("RESHAPE", [tensor, self.ints(result.shape)], [result], newShape=result.shape)
 
+    def fully_connected(
+        self, inputs: Sequence[Tensor | None], result: Tensor, fused: str = "NONE"
+    ) -> None:
+        """Emit FULLY_CONNECTED over the last dim of the first input; the others stay."""
+        keeps = len(result.shape) != 2
+        self.emit(
+            "FULLY_CONNECTED",
+            inputs,
+            [result],
+            version=_KEEP_DIMS_VERSION.get(result.dtype) if keeps else None,
+            fusedActivationFunction=fused,
+            keepNumDims=keeps,
+        )
+
     def fused(self, node: Node) -> str:
         """Return the fused activation of ``node`` for its options."""
         return "NONE" if node.clamp is None else node.clamp.kind
@@ -204,6 +225,42 @@ class Builder:
         raise UnsupportedError(why, node=node.name, op_type=node.op_type, remedy=remedy)
 
     # Inner workings
+
+    def _append(
+        self,
+        name: str,
+        version: int,
+        inputs: Sequence[Tensor | None],
+        outputs: Sequence[Tensor],
+        options: Mapping[str, Option],
+    ) -> None:
+        sources = self._node.sources if self._node is not None else ()
+        operator = Operator(name, version, tuple(inputs), tuple(outputs), options, sources)
+        self.operators.append(operator)
+
+    def _cast(self, tensor: Tensor, dtype: str) -> Tensor:
+        if tensor.data is not None:
+            return self.constant(tensor.data.astype(dtype), name=tensor.name)
+        result = self._retyped(tensor, dtype)
+        self._append_cast(tensor, result)
+        return result
+
+    def _append_cast(self, tensor: Tensor, result: Tensor) -> None:
+        types = {"inDataType": tensor.dtype.upper(), "outDataType": result.dtype.upper()}
+        version = operator_row("CAST").version(tensor.dtype)
+        self._append("CAST", version, [tensor], [result], types)
+
+    def _retyped(self, tensor: Tensor, dtype: str) -> Tensor:
+        return self.temporary(f"{tensor.name}_{dtype}", tensor.shape, dtype)
+
+    def _refuse_dtype(self, name: str, dtype: str) -> NoReturn:
+        node = self._node
+        raise UnsupportedError(
+            f"TFLite's {name} has no kernel for {dtype}",
+            node=None if node is None else node.name,
+            op_type=None if node is None else node.op_type,
+            remedy="Export the model in float32, or cast before this op",
+        )
 
     def _tensor(self, value: Value, perm: Perm) -> Tensor:
         name = value.name

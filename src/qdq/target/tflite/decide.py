@@ -7,6 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qdq.target.tflite.accumulator import (
+    Product,
+    computed_product_problem,
+    product_problem,
+)
 from qdq.target.tflite.bias import bias_problem
 from qdq.target.tflite.ir import Clamp, Encoding, Graph, Node, Value
 from qdq.target.tflite.rules import OpRow, WeightRow, op_row
@@ -108,7 +113,9 @@ def _is_quantized(node: Node, row: OpRow | None, chain: list[Node], view: View) 
         return False
     floats = [v for v in node.inputs if v is not None and v.dtype == "float32"]
     values = data_inputs(node, row, view) if row is not None else floats[:1]
-    if not values or not all(view.dequantizer(value) for value in values):
+    # A constant that the model forgot to quantize makes no float op of it unsaid.
+    computed = [value for value in values if value.data is None]
+    if not computed or not all(view.dequantizer(value) for value in computed):
         return False
     if row is not None and row.exact:
         return True
@@ -143,7 +150,8 @@ def _problem(node: Node, row: OpRow, encodings: tuple[Encoding, ...], view: View
     sources: list[Encoding] = []
     for value in data_inputs(node, row, view):
         dequantizer = view.dequantizer(value)
-        assert dequantizer is not None
+        if dequantizer is None:
+            return f"its constant '{value.name}' is not quantized"
         said = view.said(dequantizer)
         if said.encoding is None:
             return f"its input '{value.name}' has no TFLite encoding: {said.why_not}"
@@ -157,12 +165,14 @@ def _problem(node: Node, row: OpRow, encodings: tuple[Encoding, ...], view: View
     dtype = dtypes.pop()
     if dtype not in row.dtypes:
         return f"TFLite has no {dtype} kernel for it"
-    why = _scale_problem(node, row, sources, encodings[0])
-    return why or _weight_problem(node, row, sources[0], view)
+    why = _scale_problem(node, row, sources, encodings, view)
+    return why or _weight_problem(node, row, sources[0], encodings[0], view)
 
 
-def _scale_problem(node: Node, row: OpRow, sources: list[Encoding], output: Encoding) -> str:
-    dtype, scale = output.dtype, output.scale[0]
+def _scale_problem(
+    node: Node, row: OpRow, sources: list[Encoding], outputs: tuple[Encoding, ...], view: View
+) -> str:
+    dtype, scale = outputs[0].dtype, min(output.scale[0] for output in outputs)
     if dtype in row.fixed:
         fixed = row.fixed[dtype][0]
         if fixed <= scale * MAX_COARSER:
@@ -171,10 +181,12 @@ def _scale_problem(node: Node, row: OpRow, sources: list[Encoding], output: Enco
             f"TFLite's {dtype} kernel has the fixed output scale {fixed:.6g}, coarser than the "
             f"model's {scale:.6g}"
         )
-    if row.weight is not None:
-        return ""
     scales = [source.scale[0] for source in sources]
-    coarsest = float(np.prod(scales)) if node.op_type == "Mul" else max(scales)
+    weight = constant_weight(node, row, view)
+    if weight is not None and (encoding := view.encoding(weight)) is not None:
+        scales.append(max(encoding.scale))
+    multiplies = node.op_type == "Mul" or row.weight is not None
+    coarsest = float(np.prod(scales)) if multiplies else max(scales)
     if coarsest / scale < row.ratio[dtype]:
         return ""
     return (
@@ -183,23 +195,27 @@ def _scale_problem(node: Node, row: OpRow, sources: list[Encoding], output: Enco
     )
 
 
-def _weight_problem(node: Node, row: OpRow, source: Encoding, view: View) -> str:
+def _weight_problem(node: Node, row: OpRow, source: Encoding, output: Encoding, view: View) -> str:
     if row.weight is None:
         return ""
     weight = constant_weight(node, row, view)
     if weight is None:
-        computed = view.encoding(node.data(row.weight.input)) is not None
-        return "" if computed else "its weights are not quantized"
+        computed = view.encoding(node.data(row.weight.input))
+        if computed is None:
+            return "its weights are not quantized"
+        return computed_product_problem(node.data(0).shape[-1], source, computed, output)
     dequantizer = view.dequantizer(weight)
     assert dequantizer is not None
     said = view.said(dequantizer)
     if said.encoding is None:
         return f"its weights have no TFLite encoding: {said.why_not}"
-    bias = None if row.bias is None else node.input(row.bias)
-    why = _weight_encoding_problem(said.encoding, weight_axis(node, row.weight), row.weight)
-    if why or bias is None:
+    axis = weight_axis(node, row.weight)
+    why = _weight_encoding_problem(said.encoding, axis, row.weight)
+    if why:
         return why
-    return bias_problem(bias, source, said.encoding, view)
+    bias = None if row.bias is None else node.input(row.bias)
+    why = "" if bias is None else bias_problem(bias, source, said.encoding, output, view)
+    return why or product_problem(weight, bias, axis, Product(source, said.encoding, output), view)
 
 
 def _weight_encoding_problem(encoding: Encoding, axis: int, row: WeightRow) -> str:

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from qdq.base.errors import ModelInvalidError, UnsupportedError
 from qdq.graph import (
     check_static_inputs,
-    check_supported,
+    check_structure,
     infer_shapes,
     label,
     name_nodes,
@@ -18,6 +18,7 @@ from qdq.graph import (
     raise_opset,
     static_shape,
 )
+from qdq.target.tflite.rules import PLAIN_DTYPES
 
 __all__ = ["OPSET", "prepare"]
 
@@ -38,7 +39,8 @@ def prepare(model: ir.Model) -> None:
     if opset_of(model) < OPSET:
         raise_opset(model, OPSET)
     optimize(model)
-    check_supported(model)
+    check_structure(model)
+    _check_dtypes(model)
     infer_shapes(model)
     name_nodes(model.graph)
     _check_shapes(model)
@@ -63,9 +65,22 @@ def _check_names(model: ir.Model) -> None:
         )
 
 
+def _check_dtypes(model: ir.Model) -> None:
+    """Refuse inputs and outputs that LiteRT has no tensors for; ops refuse what they lack."""
+    for value in (*model.graph.inputs, *model.graph.outputs):
+        if value.dtype is not None and str(value.dtype.numpy().name) not in PLAIN_DTYPES:
+            raise UnsupportedError(
+                f"An input or output of dtype {value.dtype.name.lower()} is not supported",
+                tensor=value.name,
+                remedy=f"Use one of {', '.join(PLAIN_DTYPES)}",
+            )
+
+
 def _check_shapes(model: ir.Model) -> None:
     for value in model.graph.inputs:
-        _check_shape(value, None)
+        # What nobody reads may be empty: it stays in the interface and out of the graph.
+        if value.uses() or value.is_graph_output():
+            _check_shape(value, None)
     for node in model.graph:
         for value in node.outputs:
             if value.name and (value.uses() or value.is_graph_output()):

@@ -12,7 +12,7 @@ from qdq.base.errors import ModelInvalidError, UnsupportedError
 from qdq.graph import constant_array, label, static_shape
 from qdq.target.tflite.ir import Array, Encoding, Graph, Node, Value
 
-__all__ = ["Q_OPS", "Encoded", "translate"]
+__all__ = ["Q_OPS", "Encoded", "shift_of", "translate"]
 
 Q_OPS = ("QuantizeLinear", "DequantizeLinear")
 _SHIFTED = {"uint8": ("int8", 128), "uint16": ("int16", 32768), "uint4": ("int8", 8)}
@@ -42,6 +42,11 @@ def translate(model: ir.Model) -> tuple[Graph, dict[str, Encoded]]:
         tuple((str(value.name), reader.value(value)) for value in model.graph.outputs),
     )
     return graph, reader.encoded
+
+
+def shift_of(dtype: str) -> int:
+    """Return how far integers of an ONNX type are from TFLite's signed ones."""
+    return _SHIFTED.get(dtype, (dtype, 0))[1]
 
 
 class _Reader:

@@ -99,14 +99,15 @@ def lower_clip(node: Node, b: Builder) -> None:
 def _bounds(node: Node, b: Builder) -> tuple[float, float]:
     if node.op_type == "Relu":
         return 0.0, float(np.inf)
-    bounds = [-float(np.inf), float(np.inf)]
+    bounds: list[float] = [-np.inf, np.inf]
     for index in (1, 2):
         if node.input(index) is None:
             continue
         array = node.constant(index)
         if array is None:
             b.refuse(node, "Its bounds are computed", "Use constant bounds")
-        bounds[index - 1] = float(array.reshape(-1)[0])
+        # An integer stays one: not all of 64 bits are floats.
+        bounds[index - 1] = array.reshape(-1)[0].item()
     return bounds[0], bounds[1]
 
 

@@ -29,7 +29,15 @@ def lower_depth_to_space(node: Node, b: Builder) -> None:
 
 @lowers("SpaceToDepth")
 def lower_space_to_depth(node: Node, b: Builder) -> None:
-    """SPACE_TO_DEPTH, whose channels are in ONNX's order."""
-    tensor = b.channels_last(node.data(0))
+    """SPACE_TO_DEPTH, which numbers channels as DCR does; for CRD they are reordered after."""
+    source, size = node.data(0), node.int("blocksize")
+    tensor = b.channels_last(source)
     result = b.result(node.outputs[0], layout.channels_last(4))
-    b.emit("SPACE_TO_DEPTH", [tensor], [result], blockSize=node.int("blocksize"))
+    if node.string("mode", "DCR") != "CRD":
+        b.emit("SPACE_TO_DEPTH", [tensor], [result], blockSize=size)
+        return
+    made = b.like(result)
+    b.emit("SPACE_TO_DEPTH", [tensor], [made], blockSize=size)
+    # Out of (y, x, c) come CRD's (c, y, x).
+    order = np.arange(result.shape[-1]).reshape(size * size, -1).T.reshape(-1)
+    b.emit("GATHER", [made, b.ints(order.tolist(), "channels")], [result], axis=3)

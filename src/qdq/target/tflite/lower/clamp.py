@@ -18,7 +18,7 @@ def clamp(tensor: Tensor, result: Tensor, low: float, high: float, b: Builder) -
     Integers keep their encoding; bounds fall on their grid.
     """
     kind = _KINDS.get((low, high))
-    if kind is not None and (tensor.encoding is None or kind != "RELU_N1_TO_1"):
+    if kind is not None and _has_kernel(kind, tensor):
         b.emit(kind, [tensor], [result])
         return
     # As numpy and ONNX do it: where low exceeds high, high wins.
@@ -30,6 +30,12 @@ def clamp(tensor: Tensor, result: Tensor, low: float, high: float, b: Builder) -
         target = result if index == len(steps) - 1 else b.like(tensor)
         b.emit(op, [tensor, _bound(tensor, end, b)], [target])
         tensor = target
+
+
+def _has_kernel(kind: str, tensor: Tensor) -> bool:
+    if tensor.encoding is None:
+        return not np.issubdtype(np.dtype(tensor.dtype), np.integer)
+    return kind != "RELU_N1_TO_1"
 
 
 def _bound(tensor: Tensor, end: float, b: Builder) -> Tensor:

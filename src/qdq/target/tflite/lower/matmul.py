@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NoReturn
 
 import numpy as np
 
@@ -13,8 +14,6 @@ from qdq.target.tflite.lower.convolution import bias_tensor
 from qdq.target.tflite.program import Tensor
 
 __all__ = ["lower_gemm", "lower_matmul"]
-
-KEEP_DIMS_VERSION = {"float32": 5, "int8": 5, "int16": 7}
 
 
 def _gemm_admits(node: Node, dtype: str) -> str:
@@ -50,10 +49,10 @@ def lower_gemm(node: Node, b: Builder) -> None:
     result = b.result(node.outputs[0])
     if is_vector and (bias is None or bias.data is not None):
         made, vector = result, _scaled_bias(node, b, columns)
-        _fully_connected(b, [tensor, filters, vector], made, b.fused(node))
+        b.fully_connected([tensor, filters, vector], made, b.fused(node))
         return
     made = b.like(result)
-    _fully_connected(b, [tensor, filters, None], made, "NONE")
+    b.fully_connected([tensor, filters, None], made)
     _add_bias(node, b, made, result)
 
 
@@ -68,23 +67,11 @@ def lower_matmul(node: Node, b: Builder) -> None:
         result = b.result(output)
         made = result if source.rank > 1 else b.like(result, (1, weight.shape[1]))
         tensor = tensor if source.rank > 1 else b.reshape(tensor, (1, source.shape[0]))
-        _fully_connected(b, [tensor, filters, bias], made, b.fused(node))
+        b.fully_connected([tensor, filters, bias], made, b.fused(node))
         if made is not result:
             b.emit_reshape(made, result)
         return
     _batch_matmul(node, b)
-
-
-def _fully_connected(b: Builder, inputs: list[Tensor | None], made: Tensor, fused: str) -> None:
-    version = KEEP_DIMS_VERSION.get(made.dtype) if len(made.shape) != 2 else None
-    b.emit(
-        "FULLY_CONNECTED",
-        inputs,
-        [made],
-        version=version,
-        fusedActivationFunction=fused,
-        keepNumDims=len(made.shape) != 2,
-    )
 
 
 def _batch_matmul(node: Node, b: Builder) -> None:
@@ -100,13 +87,17 @@ def _batch_matmul(node: Node, b: Builder) -> None:
     made = result if result.shape == shape else b.like(result, shape)
     b.emit("BATCH_MATMUL", [x, y], [made], adjX=adjoint_x, adjY=adjoint_y)
     if node.clamp is not None:
-        b.refuse(
-            node,
-            "An activation on a product of two computed operands is not supported",
-            "Quantize the product before the activation",
-        )
+        _refuse_activation(node, b)
     if made is not result:
         b.emit_reshape(made, result)
+
+
+def _refuse_activation(node: Node, b: Builder) -> NoReturn:
+    b.refuse(
+        node,
+        "An activation on a product of two computed operands is not supported",
+        "Quantize the product before the activation",
+    )
 
 
 def _operand(value: Value, b: Builder, rank: int, *, is_left: bool) -> tuple[Tensor, bool]:
@@ -125,18 +116,27 @@ def _operand(value: Value, b: Builder, rank: int, *, is_left: bool) -> tuple[Ten
 
 
 def _computed_gemm(node: Node, b: Builder, tensor: Tensor) -> None:
-    if node.float("alpha", 1.0) != 1.0 or node.float("beta", 1.0) != 1.0:
-        b.refuse(node, "alpha or beta with computed weights is not supported", "Use 1")
     weight = node.data(1)
     y, adjoint = _operand(weight, b, 2, is_left=False)
     result = b.result(node.outputs[0])
-    has_bias = node.input(2) is not None
-    made = b.like(result) if has_bias else result
+    has_bias, alpha = node.input(2) is not None, node.float("alpha", 1.0)
+    if node.clamp is not None and not has_bias and alpha == 1.0:
+        _refuse_activation(node, b)
+    product = b.like(result) if has_bias or alpha != 1.0 else result
     b.emit(
-        "BATCH_MATMUL", [tensor, y], [made], adjX=False, adjY=adjoint != bool(node.int("transB"))
+        "BATCH_MATMUL", [tensor, y], [product], adjX=False, adjY=adjoint != bool(node.int("transB"))
     )
+    if alpha != 1.0:
+        made = b.like(result) if has_bias else result
+        _scale(product, made, alpha, "NONE" if has_bias else b.fused(node), b)
+        product = made
     if has_bias:
-        _add_bias(node, b, made, result)
+        _add_bias(node, b, product, result)
+
+
+def _scale(tensor: Tensor, result: Tensor, factor: float, fused: str, b: Builder) -> None:
+    number = b.constant(np.full((1, 1), factor, np.float32), name="factor")
+    b.emit("MUL", [tensor, number], [result], fusedActivationFunction=fused)
 
 
 def _add_bias(node: Node, b: Builder, made: Tensor, result: Tensor) -> None:
@@ -145,8 +145,7 @@ def _add_bias(node: Node, b: Builder, made: Tensor, result: Tensor) -> None:
     beta = node.float("beta", 1.0)
     if beta != 1.0:
         scaled = b.like(tensor)
-        factor = b.constant(np.full((1, 1), beta, np.float32), name="beta")
-        b.emit("MUL", [tensor, factor], [scaled], fusedActivationFunction="NONE")
+        _scale(tensor, scaled, beta, "NONE", b)
         tensor = scaled
     b.emit(
         "ADD", [made, tensor], [result], fusedActivationFunction=b.fused(node), potScaleInt16=False

@@ -2,42 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal
+
 import numpy as np
 
+from qdq.target.tflite import layout
 from qdq.target.tflite.builder import Builder, lowers
-from qdq.target.tflite.ir import Node
+from qdq.target.tflite.ir import Node, Value
 
 __all__ = ["lower_pad"]
 
+Pads = np.ndarray[tuple[int, int], np.dtype[np.int64]]
+_MIRRORED_RANK = 4
 
-def _admits(node: Node, dtype: str) -> str:
-    del dtype
-    mode = node.string("mode", "constant")
-    return "" if mode in ("constant", "reflect") else f"TFLite has no kernel for mode '{mode}'"
+# Modes that repeat values of the input; numpy.pad has them by the same names.
+_REPEATING: Mapping[str, Literal["edge", "reflect", "wrap"]] = {
+    "edge": "edge",
+    "reflect": "reflect",
+    "wrap": "wrap",
+}
 
 
-@lowers("Pad", admits=_admits)
+@lowers("Pad")
 def lower_pad(node: Node, b: Builder) -> None:
-    """PAD with zeros, PADV2 with another constant, MIRROR_PAD by reflection."""
+    """PAD with zeros, PADV2 with another constant, MIRROR_PAD by reflection; for other modes a
+    GATHER along each dim.
+    """
     source, mode = node.data(0), node.string("mode", "constant")
     pads = _pads(node, b)
+    if mode not in ("constant", *_REPEATING):
+        b.refuse(node, f"Mode '{mode}' is unknown", f"Use constant, {', '.join(_REPEATING)}")
+    if mode in _REPEATING and not _is_mirrored(mode, pads, source):
+        _gather(node, mode, pads, b)
+        return
     if (pads < 0).any():
         b.refuse(node, "It crops: some pads are negative", "Crop with Slice instead")
-    if mode not in ("constant", "reflect"):
-        b.refuse(node, f"Mode '{mode}' is not supported", "Use constant or reflect")
     tensor, perm = b.any(source)
     table = b.constant(pads[list(perm)].astype(np.int32), name="pads")
     result = b.result(node.outputs[0], perm)
     if mode == "reflect":
         b.emit("MIRROR_PAD", [tensor, table], [result], mode="REFLECT")
         return
-    fill = 0.0
+    fill: float = 0
     if node.input(2) is not None:
         value = node.constant(2)
         if value is None:
             b.refuse(node, "Its fill value is computed", "Use a constant one")
-        fill = float(value.reshape(-1)[0])
-    if fill == 0.0:
+        fill = value.reshape(-1)[0].item()
+    if fill == 0:
         b.emit("PAD", [tensor, table], [result])
         return
     number = fill if source.encoding is None else source.encoding.integer(fill)
@@ -46,7 +59,34 @@ def lower_pad(node: Node, b: Builder) -> None:
     b.emit("PADV2", [tensor, table, value_tensor], [result])
 
 
-def _pads(node: Node, b: Builder) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+def _is_mirrored(mode: str, pads: Pads, source: Value) -> bool:
+    """Whether MIRROR_PAD does it: it reflects once, and takes up to four dims."""
+    once = all(max(pair) < size for pair, size in zip(pads, source.shape, strict=True))
+    is_outward = bool((pads >= 0).all())
+    return mode == "reflect" and once and is_outward and source.rank <= _MIRRORED_RANK
+
+
+def _gather(node: Node, mode: str, pads: Pads, b: Builder) -> None:
+    source, output = node.data(0), node.outputs[0]
+    tensor, perm = b.any(source)
+    axes = [axis for axis, pair in enumerate(pads) if pair.any()]
+    if not axes:
+        b.bind(output, tensor, perm)
+    shape = list(tensor.shape)
+    for axis in axes:
+        size, (begin, end) = source.shape[axis], pads[axis].tolist()
+        outward = (max(begin, 0), max(end, 0))
+        where = np.pad(np.arange(size), outward, mode=_REPEATING[mode])
+        # Negative pads crop.
+        where = where[max(-begin, 0) : len(where) - max(-end, 0)]
+        position = layout.to_stored_axis(axis, perm)
+        shape[position] = len(where)
+        made = b.result(output, perm) if axis == axes[-1] else b.like(tensor, shape)
+        b.emit("GATHER", [tensor, b.ints(where.tolist(), "places")], [made], axis=position)
+        tensor = made
+
+
+def _pads(node: Node, b: Builder) -> Pads:
     """Return begin and end of each logical axis."""
     rank = node.data(0).rank
     given, axes_given = node.constant(1), node.constant(3)

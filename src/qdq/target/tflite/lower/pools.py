@@ -1,4 +1,4 @@
-"""MaxPool and AveragePool over one or two dims, and the global pools."""
+"""MaxPool and AveragePool, and the global pools."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from qdq.target.tflite.builder import Builder, lowers
 from qdq.target.tflite.ir import Array, Node
 from qdq.target.tflite.lower.spatial import as_image, image_result, lowest, pad_image
+from qdq.target.tflite.lower.taps import average_by_taps, max_by_taps, needs_taps
 from qdq.target.tflite.lower.windows import Window, window_of
 from qdq.target.tflite.program import Tensor
 
@@ -21,6 +22,8 @@ _GLOBAL = {"GlobalAveragePool": "MEAN", "GlobalMaxPool": "REDUCE_MAX"}
 def _average_admits(node: Node, dtype: str) -> str:
     del dtype
     window = window_of(node, node.ints("kernel_shape"))
+    if needs_taps(node, window):
+        return "TFLite's pools have two dims and no dilation"
     if window.padding or _is_constant_count(node, window):
         return ""
     return "its windows at the border have other divisors than TFLite's kernel"
@@ -29,7 +32,11 @@ def _average_admits(node: Node, dtype: str) -> str:
 @lowers("AveragePool", admits=_average_admits)
 def lower_average_pool(node: Node, b: Builder) -> None:
     """AVERAGE_POOL_2D; where divisors differ from TFLite's, zeros around it and a MUL behind."""
-    window, tensor = _start(node, b)
+    window = window_of(node, node.ints("kernel_shape"))
+    if needs_taps(node, window):
+        average_by_taps(node, window, _counts(node, window), b)
+        return
+    window, tensor = _as_image(node, window, b)
     made, result = image_result(node, b)
     padding, counted = window.padding, True
     if padding == "SAME" and _counts_padding(node):
@@ -54,7 +61,11 @@ def lower_max_pool(node: Node, b: Builder) -> None:
     """MAX_POOL_2D; padding that SAME does not give is the smallest number."""
     if len(node.outputs) > 1:
         b.refuse(node, "It returns indices, too", "Remove what reads the indices")
-    window, tensor = _start(node, b)
+    window = window_of(node, node.ints("kernel_shape"))
+    if needs_taps(node, window):
+        max_by_taps(node, window, lowest(b.any(node.data(0))[0]), b)
+        return
+    window, tensor = _as_image(node, window, b)
     made, result = image_result(node, b)
     padding = window.padding
     if not padding:
@@ -73,20 +84,9 @@ def lower_global_pool(node: Node, b: Builder) -> None:
     b.emit(_GLOBAL[node.op_type], [tensor, b.ints(axes, "axes")], [result], keepDims=True)
 
 
-def _start(node: Node, b: Builder) -> tuple[Window, Tensor]:
+def _as_image(node: Node, window: Window, b: Builder) -> tuple[Window, Tensor]:
     source = node.data(0)
-    if source.rank not in (3, 4):
-        b.refuse(
-            node,
-            f"Pools over {source.rank - 2} dims are not supported",
-            "Use pools over one or two dims",
-        )
-    window = window_of(node, node.ints("kernel_shape"))
-    if any(d > 1 and k > 1 for d, k in zip(window.dilations, window.size, strict=True)):
-        b.refuse(node, "TFLite's pools have no dilation", "Use pools without dilations")
-    if source.rank == 3:
-        window = window.with_leading_axis()
-    return window, as_image(source, b)
+    return window.with_leading_axis() if source.rank == 3 else window, as_image(source, b)
 
 
 def _options(window: Window, padding: str, fused: str) -> dict[str, Any]:

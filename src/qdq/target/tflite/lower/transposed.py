@@ -11,7 +11,6 @@ from qdq.target.tflite.builder import Builder, lowers
 from qdq.target.tflite.ir import Array, Encoding, Node
 from qdq.target.tflite.lower.convolution import bias_tensor
 from qdq.target.tflite.lower.spatial import as_image, image_result
-from qdq.target.tflite.program import Tensor
 
 __all__ = ["lower_conv_transpose"]
 
@@ -21,6 +20,38 @@ FUSED_VERSION = 4
 def _admits(node: Node, dtype: str) -> str:
     del dtype
     return "TFLite has no grouped transposed convolution" if node.int("group", 1) > 1 else ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Axis:
+    """One spatial dim: sizes of input, result and kernel; ``begin`` is cut off in front."""
+
+    source: int
+    result: int
+    kernel: int
+    stride: int
+    begin: int
+
+    @property
+    def reach(self) -> int:
+        """How far the windows reach: the smallest VALID result."""
+        return (self.source - 1) * self.stride + self.kernel
+
+    @property
+    def full(self) -> int:
+        """The VALID result that holds what is cut off and what is kept."""
+        return max(self.result + self.begin, self.reach)
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether VALID makes ``full``: its kernel takes as many sizes as a stride has pixels."""
+        return self.full < self.reach + self.stride
+
+    @property
+    def is_same(self) -> bool:
+        """Whether TFLite's SAME cuts off alike."""
+        cut = max(self.reach - self.result, 0)
+        return -(-self.result // self.stride) == self.source and self.begin == cut // 2
 
 
 @lowers("ConvTranspose", admits=_admits)
@@ -39,18 +70,20 @@ def lower_conv_transpose(node: Node, b: Builder) -> None:
     if weight.data is None:
         b.refuse(node, "Its weights are computed", "Export it with constant weights")
     kernel = _kernel(node, weight.data)
-    strides, begin = (
-        _leading(node.ints("strides", (1,) * (source.rank - 2)), 1),
-        _leading(_begin(node, kernel), 0),
-    )
+    strides = _leading(node.ints("strides", (1,) * (source.rank - 2)), 1)
+    crops = _leading(_begin(node, kernel), 0)
     tensor = as_image(source, b)
     made, result = image_result(node, b)
-    crops = _crops(tensor, made, kernel, strides, begin)
-    padding = "VALID" if crops is not None else "SAME"
-    full = made
-    if crops is not None and any(crops):
-        rows, columns = (size + crop for size, crop in zip(made.shape[1:3], crops, strict=True))
-        full = b.like(made, (made.shape[0], rows, columns, made.shape[3]))
+    spatial = zip(
+        tensor.shape[1:3], made.shape[1:3], kernel.shape[1:3], strides, crops, strict=True
+    )
+    axes = [_Axis(*numbers) for numbers in spatial]
+    is_same = all(axis.is_same for axis in axes)
+    if not is_same and not all(axis.is_reached for axis in axes):
+        b.refuse(node, "Its output is larger than its windows reach", "Pad it after")
+    full, sizes = made, tuple(axis.full for axis in axes)
+    if not is_same and sizes != made.shape[1:3]:
+        full = b.like(made, (made.shape[0], *sizes, made.shape[3]))
     filters = b.constant(kernel, name=weight.name, encoding=_output_axis(weight.encoding))
     bias = bias_tensor(node, b, kernel.shape[0])
     fused = b.fused(node)
@@ -59,13 +92,12 @@ def lower_conv_transpose(node: Node, b: Builder) -> None:
         [b.ints(full.shape, "output_shape"), filters, tensor, bias],
         [full],
         version=None if fused == "NONE" else FUSED_VERSION,
-        padding=padding,
+        padding="SAME" if is_same else "VALID",
         strideH=strides[0],
         strideW=strides[1],
         fusedActivationFunction=fused,
     )
     if full is not made:
-        assert crops is not None
         first = b.ints((0, *crops, 0), "begin")
         b.emit("SLICE", [full, first, b.ints(made.shape, "size")], [made])
     if made is not result:
@@ -114,18 +146,6 @@ def _leading(items: Sequence[int], first: int) -> tuple[int, int]:
     if len(items) == 2:
         return items[0], items[1]
     return first, items[0] if items else 1
-
-
-def _crops(
-    tensor: Tensor, made: Tensor, kernel: Array, strides: Sequence[int], begin: Sequence[int]
-) -> tuple[int, int] | None:
-    """Return how many rows and columns a VALID result has too many in front, None for SAME."""
-    same = True
-    for axis in (0, 1):
-        before, after = tensor.shape[axis + 1], made.shape[axis + 1]
-        total = (before - 1) * strides[axis] + kernel.shape[axis + 1] - after
-        same &= -(-after // strides[axis]) == before and begin[axis] == max(total, 0) // 2
-    return None if same and any(begin) else (begin[0], begin[1])
 
 
 def _output_axis(encoding: Encoding | None) -> Encoding | None:

@@ -16,6 +16,7 @@ from typing import Any
 from qdq.base.errors import InternalError
 
 __all__ = [
+    "PLAIN_DTYPES",
     "OpRow",
     "OperatorRow",
     "WeightRow",
@@ -29,7 +30,12 @@ INTEGER_DTYPES = ("int8", "int16")
 # From about 2^14 on, the fixed-point factors of int16 kernels and of QUANTIZE overflow.
 _RATIO = {"int8": 13, "int16": 13}
 _OP_KEYS = {"data", "dtypes", "weight", "bias", "fuses", "same", "exact", "fixed", "ratio", "note"}
-_OPERATOR_KEYS = {"options", "versions", "tolerance", "note"}
+_OPERATOR_KEYS = {"options", "versions", "tolerance", "plain", "via", "note"}
+# What LiteRT has tensors and a CAST for, measured; its other types are only stored or have neither.
+PLAIN_DTYPES = (
+    *("float32", "float16", "bfloat16", "float64", "bool"),
+    *("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +76,18 @@ class OpRow:
 
 @dataclass(frozen=True, slots=True)
 class OperatorRow:
-    """A TFLite op: the name of its options table, its version and tolerance (LSB) by dtype."""
+    """A TFLite op: the name of its options table, its version and tolerance (LSB) by dtype.
+
+    ``plain`` lists the dtypes that its kernel takes without an encoding, ``via`` in which of them
+    other dtypes compute where it is not the usual one.
+    """
 
     name: str
     options: str | None
     versions: Mapping[str, int]
     tolerance: Mapping[str, float]
+    plain: tuple[str, ...] = ("float32",)
+    via: Mapping[str, str] = field(default_factory=dict)
 
     def version(self, dtype: str) -> int:
         """Return the version that first had this dtype; ``any`` stands for those not listed."""
@@ -132,8 +144,14 @@ def _op(name: str, row: dict[str, Any]) -> OpRow:
 
 def _operator(name: str, row: dict[str, Any]) -> OperatorRow:
     _check_keys(name, row, _OPERATOR_KEYS)
+    plain = row.get("plain", ["float32"])
     return OperatorRow(
-        name, row.get("options"), row.get("versions", {"any": 1}), row.get("tolerance", {})
+        name,
+        row.get("options"),
+        row.get("versions", {"any": 1}),
+        row.get("tolerance", {}),
+        PLAIN_DTYPES if plain == "all" else tuple(plain),
+        row.get("via", {}),
     )
 
 
