@@ -90,9 +90,7 @@ def test_integers_compare_exactly(
         assert found.tolist() == (x < z).tolist()
 
 
-def test_where_refuses_other_dtypes(
-    parse: Callable[..., Any], lite: Callable[..., Any]
-) -> None:
+def test_where_refuses_other_dtypes(parse: Callable[..., Any], lite: Callable[..., Any]) -> None:
     text = "g (bool[4] c, int8[4] x, int8[4] z) => (int8[4] y) { y = Where (c, x, z) }"
     with pytest.raises(UnsupportedError, match="chooses int8") as caught:
         lite(parse(text, opset=18))
