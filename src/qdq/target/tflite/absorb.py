@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from qdq.base.errors import UnsupportedError
-from qdq.target.tflite.bias import bias_encoding, bias_real, quantize_bias
+from qdq.target.tflite.bias import bias_encoding, bias_real, quantize_bias, scaled
 from qdq.target.tflite.decide import Decision, constant_weight, data_inputs
 from qdq.target.tflite.ir import Encoding, Graph, Node, Value
 from qdq.target.tflite.rules import OpRow, op_row
@@ -90,7 +92,13 @@ class _Absorber:
             bounds = (clamp.low, clamp.high)
             clamp = None
         self._nodes.append(
-            node.replaced(inputs=inputs, outputs=tuple(results), clamp=clamp, sources=sources)
+            node.replaced(
+                inputs=inputs,
+                outputs=tuple(results),
+                attributes=_without_factors(node, row),
+                clamp=clamp,
+                sources=sources,
+            )
         )
         for value, result in zip(tails, results, strict=True):
             wanted = encodings.get(value, (made[0], final))[1]
@@ -112,14 +120,24 @@ class _Absorber:
                 assert wanted is not None
                 inputs.append(self._requantize(found, wanted, node.sources))
             elif value is weight:
-                inputs.append(self._integer(value))
+                inputs.append(self._weight(node, row, value))
             elif index == row.bias:
-                inputs.append(self._bias(node, value, inputs))
+                inputs.append(self._bias(node, row, value, inputs))
             else:
                 inputs.append(self._float(value, node))
         return tuple(inputs)
 
-    def _bias(self, node: Node, bias: Value, inputs: list[Value | None]) -> Value:
+    def _weight(self, node: Node, row: OpRow, weight: Value) -> Value:
+        """Return the integers of a weight, in whose scales what multiplies the product is."""
+        integer = self._integer(weight)
+        assert row.weight is not None
+        assert integer.encoding is not None
+        factor = node.factor(row.weight.factor)
+        if factor == 1.0:
+            return integer
+        return replace(integer, encoding=scaled(integer.encoding, factor))
+
+    def _bias(self, node: Node, row: OpRow, bias: Value, inputs: list[Value | None]) -> Value:
         source, weight = inputs[0], inputs[1]
         real = bias_real(bias, self._view)
         assert source is not None
@@ -129,6 +147,7 @@ class _Absorber:
         assert real is not None
         encoding = bias_encoding(source.encoding, weight.encoding)
         channels = len(encoding.scale)
+        real = real.astype(np.float64) * node.factor(row.bias_factor)
         flat = np.broadcast_to(real.reshape(-1), (max(channels, real.size),))
         data = quantize_bias(flat, encoding)
         return Value(f"{node.name}_bias", data.shape, encoding.dtype, encoding, data)
@@ -284,6 +303,12 @@ class _Absorber:
         integer = self._integer(value)
         assert integer.encoding is not None
         return self._requantize(integer, _at_edge(integer.encoding, value.dtype), node.sources)
+
+
+def _without_factors(node: Node, row: OpRow) -> Mapping[str, Any]:
+    """Return the attributes less those that are in scales and bias now."""
+    gone = {row.bias_factor} | ({row.weight.factor} if row.weight is not None else set())
+    return {name: value for name, value in node.attributes.items() if name not in gone}
 
 
 def _kernel_encodings(row: OpRow, source: Encoding, decision: Decision) -> tuple[Encoding, ...]:

@@ -12,7 +12,7 @@ from qdq.target.tflite.accumulator import (
     computed_product_problem,
     product_problem,
 )
-from qdq.target.tflite.bias import bias_problem
+from qdq.target.tflite.bias import bias_problem, scaled
 from qdq.target.tflite.ir import Clamp, Encoding, Graph, Node, Value
 from qdq.target.tflite.rules import OpRow, WeightRow, op_row
 from qdq.target.tflite.view import View, bounds_of, clamp_kind
@@ -184,7 +184,8 @@ def _scale_problem(
     scales = [source.scale[0] for source in sources]
     weight = constant_weight(node, row, view)
     if weight is not None and (encoding := view.encoding(weight)) is not None:
-        scales.append(max(encoding.scale))
+        assert row.weight is not None
+        scales.append(max(encoding.scale) * abs(node.factor(row.weight.factor)))
     multiplies = node.op_type == "Mul" or row.weight is not None
     coarsest = float(np.prod(scales)) if multiplies else max(scales)
     if coarsest / scale < row.ratio[dtype]:
@@ -198,12 +199,18 @@ def _scale_problem(
 def _weight_problem(node: Node, row: OpRow, source: Encoding, output: Encoding, view: View) -> str:
     if row.weight is None:
         return ""
-    weight = constant_weight(node, row, view)
+    weight, factor = constant_weight(node, row, view), node.factor(row.weight.factor)
+    bias = None if row.bias is None else node.input(row.bias)
     if weight is None:
         computed = view.encoding(node.data(row.weight.input))
         if computed is None:
             return "its weights are not quantized"
-        return computed_product_problem(node.data(0).shape[-1], source, computed, output)
+        if bias is not None or factor != 1.0:
+            return "TFLite's product of two computed operands has no bias and no factor"
+        depth = node.data(0).shape[0 if node.int("transA") else -1]
+        return computed_product_problem(depth, source, computed, output)
+    if not factor > 0:
+        return f"its {row.weight.factor} is not positive"
     dequantizer = view.dequantizer(weight)
     assert dequantizer is not None
     said = view.said(dequantizer)
@@ -213,9 +220,12 @@ def _weight_problem(node: Node, row: OpRow, source: Encoding, output: Encoding, 
     why = _weight_encoding_problem(said.encoding, axis, row.weight)
     if why:
         return why
-    bias = None if row.bias is None else node.input(row.bias)
-    why = "" if bias is None else bias_problem(bias, source, said.encoding, output, view)
-    return why or product_problem(weight, bias, axis, Product(source, said.encoding, output), view)
+    # Seen from the accumulator, a factor of the product divides the output and the bias.
+    inner, share = scaled(output, 1 / factor), node.factor(row.bias_factor) / factor
+    product = Product(source, said.encoding, inner)
+    if bias is not None:
+        why = bias_problem(bias, source, said.encoding, inner, view, factor=share)
+    return why or product_problem(weight, bias, axis, product, view, factor=share)
 
 
 def _weight_encoding_problem(encoding: Encoding, axis: int, row: WeightRow) -> str:
