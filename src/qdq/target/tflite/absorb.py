@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from qdq.base.errors import UnsupportedError
-from qdq.target.tflite.bias import bias_encoding, bias_real, quantize_bias, scaled
+from qdq.target.tflite.bias import bias_encoding, bias_real, factor_of, quantize_bias, scaled
 from qdq.target.tflite.decide import Decision, constant_weight, data_inputs
 from qdq.target.tflite.ir import Encoding, Graph, Node, Value
 from qdq.target.tflite.rules import OpRow, op_row
@@ -132,7 +132,7 @@ class _Absorber:
         integer = self._integer(weight)
         assert row.weight is not None
         assert integer.encoding is not None
-        factor = node.factor(row.weight.factor)
+        factor = factor_of(node, row.weight.factor)
         if factor == 1.0:
             return integer
         return replace(integer, encoding=scaled(integer.encoding, factor))
@@ -147,7 +147,7 @@ class _Absorber:
         assert real is not None
         encoding = bias_encoding(source.encoding, weight.encoding)
         channels = len(encoding.scale)
-        real = real.astype(np.float64) * node.factor(row.bias_factor)
+        real = real.astype(np.float64) * factor_of(node, row.bias_factor)
         flat = np.broadcast_to(real.reshape(-1), (max(channels, real.size),))
         data = quantize_bias(flat, encoding)
         return Value(f"{node.name}_bias", data.shape, encoding.dtype, encoding, data)

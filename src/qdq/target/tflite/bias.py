@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from qdq.target.tflite.ir import Array, Encoding, Value
+from qdq.target.tflite.ir import Array, Encoding, Node, Value
 from qdq.target.tflite.view import View
 
-__all__ = ["bias_encoding", "bias_problem", "bias_real", "quantize_bias", "scaled"]
+__all__ = ["bias_encoding", "bias_problem", "bias_real", "factor_of", "quantize_bias", "scaled"]
 
 # The 16-bit kernels add up in 64 bits, but multiply 48 of them.
 _LIMITS = {"int32": 2**31 - 1, "int64": 2**47}
@@ -38,6 +38,11 @@ def bias_real(bias: Value, view: View) -> Array | None:
     quantizer = view.producer(integers)
     real = None if quantizer is None else quantizer.constant(0)
     return None if real is None else encoding.dequantize(encoding.quantize(real))
+
+
+def factor_of(node: Node, name: str) -> float:
+    """Return the attribute that multiplies a product or a bias; 1 for no name."""
+    return node.float(name, 1.0) if name else 1.0
 
 
 def scaled(encoding: Encoding, factor: float) -> Encoding:
