@@ -68,9 +68,7 @@ class _Bounds:
     def __init__(self, quantized: Quantized, known: Mapping[str, Array]) -> None:
         self.quantized, self.known = quantized, known
         self.model = quantized.model
-        self.constants = {
-            t.name: numpy_helper.to_array(t) for t in self.model.graph.initializer
-        }
+        self.constants = {t.name: numpy_helper.to_array(t) for t in self.model.graph.initializer}
         self.nodes: list[onnx.NodeProto] = []
         self.new: dict[str, Array] = {}
         # The bound of each float value by name; absent: exact.

@@ -35,9 +35,7 @@ class Child:
 
     def run(self, data: bytes, sample: Mapping[str, Array], *, ops: bool = True) -> Executed:
         """Return what LiteRT makes of ``sample``, signature name to array as the file has it."""
-        pool = self._pool or ProcessPoolExecutor(
-            1, mp_context=multiprocessing.get_context("spawn")
-        )
+        pool = self._pool or ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
         self._pool = pool
         try:
             return pool.submit(_execute, data, dict(sample), ops).result(_SECONDS)
@@ -61,8 +59,7 @@ def _execute(data: bytes, sample: dict[str, Array], ops: bool) -> Executed:
     from qdq.target.tflite.verify import Kernels, verify_tflite
 
     outputs = {
-        kind: _outputs(data, sample, kind)
-        for kind in ("AUTO", "BUILTIN_WITHOUT_DEFAULT_DELEGATES")
+        kind: _outputs(data, sample, kind) for kind in ("AUTO", "BUILTIN_WITHOUT_DEFAULT_DELEGATES")
     }
     if not ops:
         return Executed(outputs, (), ())

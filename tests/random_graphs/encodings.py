@@ -127,7 +127,7 @@ class _Quantizer:
         sample = {n: v if (e := inputs[n]) is None else e.snap(v) for n, v in sample.items()}
         outputs = self._outputs()
         model = assemble(
-            self.nodes,
+            _live(self.nodes, {output.name for output in outputs}),
             {name: (TensorProto.FLOAT, shape) for name, shape in g.inputs.items()},
             {output.name: self._port(output) for output in outputs},
             self.constants,
@@ -317,6 +317,16 @@ class _Quantizer:
     def _port(self, output: Output) -> tuple[int, tuple[int, ...]]:
         value = output.name.split("_")[0]
         return TensorProto.FLOAT, self.g.shapes[value]
+
+
+def _live(nodes: list[onnx.NodeProto], wanted: set[str]) -> list[onnx.NodeProto]:
+    """Return the nodes on which an output depends."""
+    kept = []
+    for node in reversed(nodes):
+        if wanted.intersection(node.output):
+            kept.append(node)
+            wanted.update(node.input)
+    return kept[::-1]
 
 
 def _is_bias(g: Drawing, node: onnx.NodeProto) -> bool:

@@ -85,9 +85,7 @@ def _kernel(g: Drawing, spatial: Shape) -> tuple[list[int], list[int]]:
     return kernel, dilations
 
 
-def _padding(
-    g: Drawing, spatial: Shape, kernel: list[int], dilations: list[int]
-) -> dict[str, Any]:
+def _padding(g: Drawing, spatial: Shape, kernel: list[int], dilations: list[int]) -> dict[str, Any]:
     """Return any padding with which each window fits."""
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     dilated = any(d > 1 for d in dilations)

@@ -17,9 +17,7 @@ __all__ = ["check_specs", "draw_request", "results_of", "sample_for"]
 _WITH_CHANNELS = (3, 4, 5)
 
 
-def draw_request(
-    g: Drawing, outputs: Mapping[str, Shape], *, quantized: bool
-) -> InterfaceRequest:
+def draw_request(g: Drawing, outputs: Mapping[str, Shape], *, quantized: bool) -> InterfaceRequest:
     """Draw which edges are channels last, and whether callers exchange integers."""
     share = g.one_of([0, 0, 50, 100])
 
