@@ -11,18 +11,20 @@ import numpy as np
 from qdq.base.errors import UnsupportedError
 from qdq.target.tflite.bias import bias_encoding, bias_real, factor_of, quantize_bias, scaled
 from qdq.target.tflite.decide import Decision, constant_weight, data_inputs
-from qdq.target.tflite.ir import Encoding, Graph, Node, Value
+from qdq.target.tflite.ir import FLOATS, Encoding, Graph, Node, Value
 from qdq.target.tflite.rules import OpRow, op_row
 from qdq.target.tflite.translate import shift_of
 from qdq.target.tflite.view import View
 
-__all__ = ["Absorbed", "absorb"]
+__all__ = ["FAKE_QUANTIZE", "Absorbed", "absorb"]
+
+FAKE_QUANTIZE = "FakeQuantize"
 
 
 @dataclass(frozen=True, slots=True)
 class Absorbed:
     """The graph without Q/DQ pairs, and the tensors whose encoding has no TFLite form: those
-    stay float.
+    stay float, on their grid.
     """
 
     graph: Graph
@@ -32,8 +34,9 @@ class Absorbed:
 def absorb(graph: Graph, view: View, decisions: dict[Node, Decision]) -> Absorbed:
     """Return the graph to lower.
 
-    New ops in it: ``Requantize`` (integers to another encoding), ``QuantizeLinear`` and
-    ``DequantizeLinear`` of one input each, the encoding being that of their integer value.
+    New ops in it: ``Requantize`` (integers to another encoding), ``FakeQuantize`` (floats held on
+    a grid), ``QuantizeLinear`` and ``DequantizeLinear`` of one input each, the encoding being that
+    of their integer value.
     """
     return _Absorber(graph, view, decisions).run()
 
@@ -224,8 +227,8 @@ class _Absorber:
             return self._floats[value]
         node = self._view.producer(value)
         found = value
-        if value in self._integers and value.dtype == "float32":
-            found = self._dequantize(self._integers[value], value.name, reader.sources)
+        if value in self._integers and value.dtype in FLOATS:
+            found = self._dequantize(self._integers[value], value, reader.sources)
         elif node is not None and node.op_type == "DequantizeLinear":
             found = self._float_of(node, value)
         elif node is not None and node.op_type == "QuantizeLinear":
@@ -240,8 +243,9 @@ class _Absorber:
             return self._without_encoding(node, value)
         integer = self._integer(value)
         if integer.data is not None:
-            return Value(value.name, value.shape, "float32", data=integer.real())
-        return self._dequantize(integer, value.name, node.sources)
+            data = integer.real().astype(value.dtype)
+            return Value(value.name, value.shape, value.dtype, data=data)
+        return self._dequantize(integer, value, node.sources)
 
     def _is_constant(self, node: Node) -> bool:
         source = node.data(0)
@@ -251,10 +255,11 @@ class _Absorber:
         )
 
     def _without_encoding(self, node: Node, value: Value) -> Value:
-        """Return the float in front of a pair that TFLite cannot hold: finer, never coarser."""
-        why = self._view.said(node).why_not or "it has a scale for each channel"
+        """Return what a pair that TFLite cannot hold makes, rounded and held in floats."""
+        said = self._view.said(node)
+        why = said.why_not or "it has a scale for each channel"
         quantizer = self._view.producer(node.data(0))
-        if quantizer is None or quantizer.op_type != "QuantizeLinear":
+        if quantizer is None or quantizer.op_type != "QuantizeLinear" or said.grid is None:
             raise UnsupportedError(
                 f"Its integers have no TFLite form: {why}",
                 node=node.name,
@@ -262,9 +267,20 @@ class _Absorber:
                 tensor=node.data(0).name,
                 remedy="Quantize with int8, or with symmetric 16-bit activations",
             )
-        self._dropped[quantizer.data(0).name] = why
-        del value
-        return self._float(quantizer.data(0), node)
+        source = quantizer.data(0)
+        self._dropped[source.name] = why
+        result = Value(value.name, value.shape, "float32")
+        self._nodes.append(
+            Node(
+                FAKE_QUANTIZE,
+                node.name,
+                (self._float(source, node),),
+                (result,),
+                {"grid": said.grid},
+                sources=(*quantizer.sources, *node.sources),
+            )
+        )
+        return result
 
     def _requantize(self, value: Value, encoding: Encoding, sources: tuple[str, ...]) -> Value:
         if value.encoding == encoding:
@@ -281,9 +297,10 @@ class _Absorber:
                 self._requantized[key] = result
         return self._requantized[key]
 
-    def _dequantize(self, value: Value, name: str, sources: tuple[str, ...]) -> Value:
-        result = Value(name, value.shape, "float32")
-        self._nodes.append(Node("DequantizeLinear", name, (value,), (result,), sources=sources))
+    def _dequantize(self, integer: Value, value: Value, sources: tuple[str, ...]) -> Value:
+        result = Value(value.name, integer.shape, value.dtype)
+        node = Node("DequantizeLinear", value.name, (integer,), (result,), sources=sources)
+        self._nodes.append(node)
         return result
 
     def _clip(self, value: Value, bounds: tuple[float, float], sources: tuple[str, ...]) -> Value:

@@ -13,7 +13,7 @@ from qdq.target.tflite.accumulator import (
     product_problem,
 )
 from qdq.target.tflite.bias import bias_problem, factor_of, scaled
-from qdq.target.tflite.ir import Clamp, Encoding, Graph, Node, Value
+from qdq.target.tflite.ir import FLOATS, Clamp, Encoding, Graph, Node, Value
 from qdq.target.tflite.rules import OpRow, WeightRow, op_row
 from qdq.target.tflite.view import View, bounds_of, clamp_kind
 
@@ -112,9 +112,9 @@ def _decide(node: Node, view: View, admits: Admits) -> Decision:
 
 def _is_quantized(node: Node, row: OpRow | None, chain: list[Node], view: View) -> bool:
     """Whether the model quantizes what the node reads and, unless it only moves, what it makes."""
-    if not node.inputs or node.outputs[0].dtype != "float32":
+    if not node.inputs or node.outputs[0].dtype not in FLOATS:
         return False
-    floats = [v for v in node.inputs if v is not None and v.dtype == "float32"]
+    floats = [v for v in node.inputs if v is not None and v.dtype in FLOATS]
     values = data_inputs(node, row, view) if row is not None else floats[:1]
     # A constant that the model forgot to quantize makes no float op of it unsaid.
     computed = [value for value in values if value.data is None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from qdq.target.tflite.ir import Encoding, Graph, Node, Value
+from qdq.target.tflite.ir import FLOATS, Encoding, Graph, Node, Value
 
 __all__ = ["Edged", "quantize_edges"]
 
@@ -25,10 +25,10 @@ def quantize_edges(graph: Graph, io_type: str | None) -> Edged:
     """
     editor = _Editor(graph, io_type or "int8")
     for index, (name, value) in enumerate(graph.inputs):
-        if value.dtype == "float32":
+        if value.dtype in FLOATS:
             editor.turn_input(index, name, value)
     for index, (name, value) in enumerate(graph.outputs):
-        if value.dtype == "float32":
+        if value.dtype in FLOATS:
             editor.turn_output(index, name, value)
     return editor.finish()
 
