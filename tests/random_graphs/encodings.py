@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -186,6 +186,7 @@ class _Quantizer:
         kinds = ["own"] * 5 + ["same"] * 3 + ["fixed"]
         if not self.is_usual:
             kinds += ["odd", "odd", *(["mixed"] if g.opset >= _WIDE else [])]
+            kinds += ["asymmetric"] if "16" in self.dtype else []
         kind = g.one_of(kinds)
         if kind == "same" and known is not None:
             return known
@@ -195,7 +196,10 @@ class _Quantizer:
         if kind == "odd":
             spread = g.one_of([0.5, 2.0, 1 / 16, 16.0, 1 / 300, 300.0, 2.0**-14, 2.0**14])
         dtype = _MIXED[self.dtype] if kind == "mixed" else self.dtype
-        return self._ranged(name, spread, dtype)
+        encoding = self._ranged(name, spread, dtype)
+        if kind == "asymmetric":
+            return replace(encoding, zero=encoding.zero + g.one_of([1, -300, 20000]))
+        return encoding
 
     def _fixed(self) -> Encoding:
         """Return what TFLite's kernels for Sigmoid and Softmax make."""

@@ -184,6 +184,7 @@ class _Absorber:
             return Value(source.name, source.shape, encoding.dtype, encoding, data)
         producer = self._view.producer(source)
         if producer is not None and producer.op_type == "QuantizeLinear":
+            _check_pair(producer, node, self._view)
             return self._requantize(self._integer(source), encoding, node.sources)
         if producer is not None:
             raise _integer_arithmetic(producer)
@@ -267,6 +268,7 @@ class _Absorber:
                 tensor=node.data(0).name,
                 remedy="Quantize with int8, or with symmetric 16-bit activations",
             )
+        _check_pair(quantizer, node, self._view)
         source = quantizer.data(0)
         self._dropped[source.name] = why
         result = Value(value.name, value.shape, "float32")
@@ -346,6 +348,26 @@ def _at_edge(encoding: Encoding, dtype: str) -> Encoding:
         return encoding
     zeros = tuple(zero + shift_of(dtype) for zero in encoding.zero_point)
     return replace(encoding, dtype=dtype, zero_point=zeros)
+
+
+def _check_pair(quantizer: Node, node: Node, view: View) -> None:
+    """Check that a DQ reads the integers of its Q as what they were, as everything here takes it.
+
+    Raises UnsupportedError.
+    """
+    written, read = view.said(quantizer).grid, view.said(node).grid
+    if written is None or read is None or written.axis != read.axis:
+        same = written is read
+    else:
+        pairs = ((written.scale, read.scale), (written.low, read.low), (written.high, read.high))
+        same = all(np.array_equal(a, b) for a, b in pairs)
+    if not same:
+        raise UnsupportedError(
+            f"Its scale or zero point is not that of '{quantizer.name}', whose integers it reads",
+            node=node.name,
+            op_type=node.op_type,
+            remedy="Give both the same scale and zero point",
+        )
 
 
 def _integer_arithmetic(node: Node) -> UnsupportedError:
