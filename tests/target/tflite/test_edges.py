@@ -218,3 +218,41 @@ def test_the_file_tells_which_nodes_each_operator_stands_for(
 
     assert read_provenance(read_tflite(path)) == made.model.provenance
     assert any(made.model.provenance)
+
+
+@pytest.mark.parametrize(
+    ("reader", "notice", "dtype"),
+    [
+        (
+            "w = QuantizeLinear (x, t, o) v = DequantizeLinear (w, t, o) z = Sigmoid (v)",
+            "stays float: the model quantizes it with several encodings",
+            "float32",
+        ),
+        ("z = Sigmoid (x)", "is also read in float: rounded", "int8"),
+    ],
+)
+def test_an_input_that_is_read_in_two_ways(
+    reader: str,
+    notice: str,
+    dtype: str,
+    parse: Callable[..., Any],
+    lite: Callable[..., Any],
+    run: Callable[..., Any],
+) -> None:
+    model = parse(
+        f"""g (float[1,8] x) => (float[1,8] y, float[1,8] z) {{
+        q = QuantizeLinear (x, s, o) d = DequantizeLinear (q, s, o) y = Tanh (d) {reader} }}""",
+        s=np.float32(0.001),
+        t=np.float32(0.1),
+        o=np.int8(0),
+    )
+
+    made = lite(model, quantize_io=True)
+
+    assert made.model.input_spec[0].dtype == dtype
+    assert any(notice in told for told in made.model.notices), made.model.notices
+    sample = {"x": np.linspace(-9, 9, 8, dtype=np.float32).reshape(1, 8)}
+    if dtype == "float32":
+        # The second reader sees what the first one's grid would have cut off.
+        wanted = run(model, sample)
+        np.testing.assert_allclose(made.run(sample)["z"], wanted["z"], atol=1e-5)

@@ -109,3 +109,21 @@ def test_a_transpose_is_made_once(
     )
 
     assert check_float(model).count("TRANSPOSE") == 3
+
+
+@pytest.mark.parametrize("last", [("y",), ("z",), ("y", "z"), ()])
+def test_each_name_of_a_value_has_its_own_layout(
+    last: tuple[str, ...], parse: Callable[..., Any], lite: Callable[..., Any]
+) -> None:
+    model = parse(
+        "g (float[1,2,3,4] x) => (float[1,2,3,4] y, float[1,2,3,4] z) {"
+        " y = Relu (x) z = Identity (y) }"
+    )
+    array = np.random.default_rng(1).standard_normal((1, 2, 3, 4)).astype(np.float32)
+
+    found = lite(model, channels_last_outputs=last).run({"x": array})
+
+    wanted = np.maximum(array, 0)
+    for name in ("y", "z"):
+        like = wanted.transpose(0, 2, 3, 1) if name in last else wanted
+        np.testing.assert_array_equal(found[name], like)

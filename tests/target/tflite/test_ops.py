@@ -61,7 +61,16 @@ CASES = {
     "sigmoid": _image("Sigmoid (x)", "LOGISTIC", lsb=2),
     "tanh": _image("Tanh (x)", "TANH", lsb=2),
     "hard_swish": _image("HardSwish (x)", "HARD_SWISH", dtypes=("int8",), lsb=2),
-    "hard_sigmoid": _image("HardSigmoid <alpha = 0.25> (x)", "MINIMUM", island=True),
+    "hard_sigmoid": _image("HardSigmoid <alpha = 0.25> (x)", "MINIMUM"),
+    "hard_sigmoid_falling": _image("HardSigmoid <alpha = -0.3, beta = 0.8> (x)", "MINIMUM"),
+    "hard_sigmoid_steep": _image("HardSigmoid <alpha = 3.0> (x)", "MINIMUM", island=True),
+    "hard_sigmoid_line": Case(
+        "g (float[3,7] x) => (float[?,?] y) { y = HardSigmoid (x) }", "MINIMUM"
+    ),
+    "hard_sigmoid_volume": Case(
+        "g (float[2,3,1,2,4] x) => (float[?,?,?,?,?] y) { y = HardSigmoid <alpha = 2.0> (x) }",
+        "MINIMUM",
+    ),
     "softmax": _image("Softmax <axis = 1> (x)", "SOFTMAX", lsb=4),
     "softmax_last": _matrix("Softmax (x)", "SOFTMAX", lsb=4),
     "max_pool": _image(f"MaxPool <{POOL}, pads = [1, 1, 1, 1]> (x)", "MAX_POOL_2D"),
@@ -124,6 +133,29 @@ CASES = {
         "FULLY_CONNECTED",
         shape="6,5",
         constants={"w": _normal(6, 7), "b": _normal(7)},
+    ),
+    "gemm_factors": _matrix(
+        "Gemm <alpha = 0.3, beta = -1.7, transB = 1> (x, w, b)",
+        "FULLY_CONNECTED",
+        constants={"w": _normal(7, 6), "b": _normal(7)},
+    ),
+    "gemm_factor_alone": _matrix(
+        "Gemm <alpha = 3.1> (x, w)", "FULLY_CONNECTED", constants={"w": _normal(6, 7)}
+    ),
+    "gemm_falling": _matrix(
+        "Gemm <alpha = -0.5> (x, w)",
+        "FULLY_CONNECTED",
+        constants={"w": _normal(6, 7)},
+        island=True,
+    ),
+    "gemm_computed": Case(
+        "g (float[5,6] x, float[6,3] z) => (float[?,?] y) { y = Gemm (x, z) }", "BATCH_MATMUL"
+    ),
+    "gemm_computed_bias": Case(
+        "g (float[5,6] x, float[6,3] z) => (float[?,?] y) "
+        "{ y = Gemm <alpha = 0.5, beta = 2.0> (x, z, b) }",
+        "BATCH_MATMUL",
+        {"b": _normal(3)},
         island=True,
     ),
     "gemm_matrix_bias": _matrix(

@@ -197,3 +197,81 @@ def test_products_that_overflow_32_bits_are_taken_in_64() -> None:
     assert computing_dtype(operator_row("MUL"), "uint16") == "int64"
     assert computing_dtype(operator_row("ADD"), "uint16") == "int32"
     assert computing_dtype(operator_row("CONV_2D"), "int8") is None
+
+
+HALVES = {
+    "conv": ("Conv <pads = [1, 1, 1, 1]> (x, w, b)", {"w": (3, 4, 3, 3), "b": (3,)}),
+    "conv_transpose": (
+        "ConvTranspose <strides = [2, 2], pads = [1, 1, 1, 1]> (x, w)",
+        {"w": (4, 3, 4, 4)},
+    ),
+    "batch_norm": (
+        "BatchNormalization (r, s, b, m, v)",
+        {"s": (4,), "b": (4,), "m": (4,), "v": (4,)},
+    ),
+    "prelu": ("PRelu (x, w)", {"w": (4, 1, 1)}),
+    "matmul": ("MatMul (x, w)", {"w": (6, 5)}),
+    "max_pool": ("MaxPool <kernel_shape = [2, 2], pads = [1, 1, 0, 0]> (x)", {}),
+    "average_pool": ("AveragePool <kernel_shape = [2, 2], pads = [1, 1, 0, 0]> (x)", {}),
+    "softmax": ("Softmax <axis = 1> (x)", {}),
+    "elu": ("Elu <alpha = 0.5> (x)", {}),
+    "resize": ('Resize <mode = "linear"> (x, , k)', {}),
+    "clip": ("Clip (x, l, u)", {}),
+}
+
+
+@pytest.mark.parametrize("name", HALVES)
+def test_half_precision(
+    name: str, parse: Callable[..., Any], lite: Callable[..., Any], run: Callable[..., Any]
+) -> None:
+    call, shapes = HALVES[name]
+    random = np.random.default_rng(3)
+    constants = {n: random.uniform(0.1, 1, s).astype(np.float16) for n, s in shapes.items()}
+    if name == "resize":
+        constants["k"] = np.asarray([1, 1, 2, 2], np.float32)
+    if name == "clip":
+        constants |= {"l": np.float16(-0.3), "u": np.float16(0.5)}
+    text = f"g (float16[2,4,6,6] x) => (float16[?,?,?,?] y) {{ r = Relu (x) y = {call} }}"
+    model = parse(text, opset=18, **constants)
+    sample = {"x": random.standard_normal((2, 4, 6, 6)).astype(np.float16)}
+
+    made = lite(model)
+
+    wanted = run(model, sample)["y"].astype(np.float32)
+    for delegate in (True, False):
+        found = made.run(sample, delegate=delegate)["y"]
+        assert found.dtype == np.float16
+        np.testing.assert_allclose(
+            found.astype(np.float32), wanted, atol=2e-3 * float(np.abs(wanted).max())
+        )
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+def test_quantized_half_precision_is_integer(
+    dtype: str, parse: Callable[..., Any], lite: Callable[..., Any], run: Callable[..., Any]
+) -> None:
+    step = np.float16(2.0**-5 if dtype == "int8" else 2.0**-10)
+    model = parse(
+        """g (float16[1,3,8,8] x) => (float16[?,?,?,?] y) {
+          xq = QuantizeLinear (x, s, z) xd = DequantizeLinear (xq, s, z)
+          wd = DequantizeLinear (w, s, o)
+          c = Conv (xd, wd, b) r = Relu (c)
+          rq = QuantizeLinear (r, s, z) rd = DequantizeLinear (rq, s, z)
+          y = Tanh (rd) }""",
+        opset=21,
+        s=step,
+        z=np.asarray(0, dtype),
+        o=np.int8(0),
+        w=np.random.default_rng(1).integers(-9, 9, (4, 3, 3, 3)).astype(np.int8),
+        b=np.asarray([0.5, -0.5, 0.25, 0], np.float16),
+    )
+    sample = {"x": np.random.default_rng(2).standard_normal((1, 3, 8, 8)).astype(np.float16)}
+
+    made = lite(model)
+
+    assert f"CONV_2D:{dtype.upper()}" in made.names
+    wanted = run(model, sample)["y"].astype(np.float32)
+    for delegate in (True, False):
+        found = made.run(sample, delegate=delegate)["y"]
+        assert found.dtype == np.float16
+        assert np.abs(found.astype(np.float32) - wanted).max() <= float(step) * 1.01 + 1e-3

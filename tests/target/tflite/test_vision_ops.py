@@ -222,6 +222,17 @@ CASES = {
         island=True,
         count=4,
     ),
+    "pad_crop": _image(
+        "Pad (x, k, v)",
+        "PADV2",
+        constants={"k": _ints(0, -1, 2, 0, 0, 0, -3, -4), "v": np.float32(0.5)},
+    ),
+    "pad_edge_crop": _image(
+        'Pad <mode = "edge"> (x, k)',
+        "GATHER",
+        constants={"k": _ints(0, 0, 2, -1, 0, 0, -3, 2)},
+        count=2,
+    ),
     "pad_edge": _image(
         'Pad <mode = "edge"> (x, k)',
         "GATHER",

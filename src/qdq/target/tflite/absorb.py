@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from qdq.base.errors import UnsupportedError
-from qdq.target.tflite.bias import bias_encoding, bias_real, quantize_bias
+from qdq.target.tflite.bias import bias_encoding, bias_real, factor_of, quantize_bias, scaled
 from qdq.target.tflite.decide import Decision, constant_weight, data_inputs
-from qdq.target.tflite.ir import Encoding, Graph, Node, Value
+from qdq.target.tflite.ir import FLOATS, Encoding, Graph, Node, Value
 from qdq.target.tflite.rules import OpRow, op_row
 from qdq.target.tflite.translate import shift_of
 from qdq.target.tflite.view import View
 
-__all__ = ["Absorbed", "absorb"]
+__all__ = ["FAKE_QUANTIZE", "Absorbed", "absorb"]
+
+FAKE_QUANTIZE = "FakeQuantize"
 
 
 @dataclass(frozen=True, slots=True)
 class Absorbed:
     """The graph without Q/DQ pairs, and the tensors whose encoding has no TFLite form: those
-    stay float.
+    stay float, on their grid.
     """
 
     graph: Graph
@@ -30,8 +34,9 @@ class Absorbed:
 def absorb(graph: Graph, view: View, decisions: dict[Node, Decision]) -> Absorbed:
     """Return the graph to lower.
 
-    New ops in it: ``Requantize`` (integers to another encoding), ``QuantizeLinear`` and
-    ``DequantizeLinear`` of one input each, the encoding being that of their integer value.
+    New ops in it: ``Requantize`` (integers to another encoding), ``FakeQuantize`` (floats held on
+    a grid), ``QuantizeLinear`` and ``DequantizeLinear`` of one input each, the encoding being that
+    of their integer value.
     """
     return _Absorber(graph, view, decisions).run()
 
@@ -90,7 +95,13 @@ class _Absorber:
             bounds = (clamp.low, clamp.high)
             clamp = None
         self._nodes.append(
-            node.replaced(inputs=inputs, outputs=tuple(results), clamp=clamp, sources=sources)
+            node.replaced(
+                inputs=inputs,
+                outputs=tuple(results),
+                attributes=_without_factors(node, row),
+                clamp=clamp,
+                sources=sources,
+            )
         )
         for value, result in zip(tails, results, strict=True):
             wanted = encodings.get(value, (made[0], final))[1]
@@ -112,14 +123,24 @@ class _Absorber:
                 assert wanted is not None
                 inputs.append(self._requantize(found, wanted, node.sources))
             elif value is weight:
-                inputs.append(self._integer(value))
+                inputs.append(self._weight(node, row, value))
             elif index == row.bias:
-                inputs.append(self._bias(node, value, inputs))
+                inputs.append(self._bias(node, row, value, inputs))
             else:
                 inputs.append(self._float(value, node))
         return tuple(inputs)
 
-    def _bias(self, node: Node, bias: Value, inputs: list[Value | None]) -> Value:
+    def _weight(self, node: Node, row: OpRow, weight: Value) -> Value:
+        """Return the integers of a weight, in whose scales what multiplies the product is."""
+        integer = self._integer(weight)
+        assert row.weight is not None
+        assert integer.encoding is not None
+        factor = factor_of(node, row.weight.factor)
+        if factor == 1.0:
+            return integer
+        return replace(integer, encoding=scaled(integer.encoding, factor))
+
+    def _bias(self, node: Node, row: OpRow, bias: Value, inputs: list[Value | None]) -> Value:
         source, weight = inputs[0], inputs[1]
         real = bias_real(bias, self._view)
         assert source is not None
@@ -129,6 +150,7 @@ class _Absorber:
         assert real is not None
         encoding = bias_encoding(source.encoding, weight.encoding)
         channels = len(encoding.scale)
+        real = real.astype(np.float64) * factor_of(node, row.bias_factor)
         flat = np.broadcast_to(real.reshape(-1), (max(channels, real.size),))
         data = quantize_bias(flat, encoding)
         return Value(f"{node.name}_bias", data.shape, encoding.dtype, encoding, data)
@@ -162,6 +184,7 @@ class _Absorber:
             return Value(source.name, source.shape, encoding.dtype, encoding, data)
         producer = self._view.producer(source)
         if producer is not None and producer.op_type == "QuantizeLinear":
+            _check_pair(producer, node, self._view)
             return self._requantize(self._integer(source), encoding, node.sources)
         if producer is not None:
             raise _integer_arithmetic(producer)
@@ -205,8 +228,8 @@ class _Absorber:
             return self._floats[value]
         node = self._view.producer(value)
         found = value
-        if value in self._integers and value.dtype == "float32":
-            found = self._dequantize(self._integers[value], value.name, reader.sources)
+        if value in self._integers and value.dtype in FLOATS:
+            found = self._dequantize(self._integers[value], value, reader.sources)
         elif node is not None and node.op_type == "DequantizeLinear":
             found = self._float_of(node, value)
         elif node is not None and node.op_type == "QuantizeLinear":
@@ -221,8 +244,9 @@ class _Absorber:
             return self._without_encoding(node, value)
         integer = self._integer(value)
         if integer.data is not None:
-            return Value(value.name, value.shape, "float32", data=integer.real())
-        return self._dequantize(integer, value.name, node.sources)
+            data = integer.real().astype(value.dtype)
+            return Value(value.name, value.shape, value.dtype, data=data)
+        return self._dequantize(integer, value, node.sources)
 
     def _is_constant(self, node: Node) -> bool:
         source = node.data(0)
@@ -232,10 +256,11 @@ class _Absorber:
         )
 
     def _without_encoding(self, node: Node, value: Value) -> Value:
-        """Return the float in front of a pair that TFLite cannot hold: finer, never coarser."""
-        why = self._view.said(node).why_not or "it has a scale for each channel"
+        """Return what a pair that TFLite cannot hold makes, rounded and held in floats."""
+        said = self._view.said(node)
+        why = said.why_not or "it has a scale for each channel"
         quantizer = self._view.producer(node.data(0))
-        if quantizer is None or quantizer.op_type != "QuantizeLinear":
+        if quantizer is None or quantizer.op_type != "QuantizeLinear" or said.grid is None:
             raise UnsupportedError(
                 f"Its integers have no TFLite form: {why}",
                 node=node.name,
@@ -243,9 +268,21 @@ class _Absorber:
                 tensor=node.data(0).name,
                 remedy="Quantize with int8, or with symmetric 16-bit activations",
             )
-        self._dropped[quantizer.data(0).name] = why
-        del value
-        return self._float(quantizer.data(0), node)
+        _check_pair(quantizer, node, self._view)
+        source = quantizer.data(0)
+        self._dropped[source.name] = why
+        result = Value(value.name, value.shape, "float32")
+        self._nodes.append(
+            Node(
+                FAKE_QUANTIZE,
+                node.name,
+                (self._float(source, node),),
+                (result,),
+                {"grid": said.grid},
+                sources=(*quantizer.sources, *node.sources),
+            )
+        )
+        return result
 
     def _requantize(self, value: Value, encoding: Encoding, sources: tuple[str, ...]) -> Value:
         if value.encoding == encoding:
@@ -262,9 +299,10 @@ class _Absorber:
                 self._requantized[key] = result
         return self._requantized[key]
 
-    def _dequantize(self, value: Value, name: str, sources: tuple[str, ...]) -> Value:
-        result = Value(name, value.shape, "float32")
-        self._nodes.append(Node("DequantizeLinear", name, (value,), (result,), sources=sources))
+    def _dequantize(self, integer: Value, value: Value, sources: tuple[str, ...]) -> Value:
+        result = Value(value.name, integer.shape, value.dtype)
+        node = Node("DequantizeLinear", value.name, (integer,), (result,), sources=sources)
+        self._nodes.append(node)
         return result
 
     def _clip(self, value: Value, bounds: tuple[float, float], sources: tuple[str, ...]) -> Value:
@@ -286,6 +324,12 @@ class _Absorber:
         return self._requantize(integer, _at_edge(integer.encoding, value.dtype), node.sources)
 
 
+def _without_factors(node: Node, row: OpRow) -> Mapping[str, Any]:
+    """Return the attributes less those that are in scales and bias now."""
+    gone = {row.bias_factor} | ({row.weight.factor} if row.weight is not None else set())
+    return {name: value for name, value in node.attributes.items() if name not in gone}
+
+
 def _kernel_encodings(row: OpRow, source: Encoding, decision: Decision) -> tuple[Encoding, ...]:
     """Return in which encodings the kernel makes its outputs."""
     if row.same == "output":
@@ -304,6 +348,26 @@ def _at_edge(encoding: Encoding, dtype: str) -> Encoding:
         return encoding
     zeros = tuple(zero + shift_of(dtype) for zero in encoding.zero_point)
     return replace(encoding, dtype=dtype, zero_point=zeros)
+
+
+def _check_pair(quantizer: Node, node: Node, view: View) -> None:
+    """Check that a DQ reads the integers of its Q as what they were, as everything here takes it.
+
+    Raises UnsupportedError.
+    """
+    written, read = view.said(quantizer).grid, view.said(node).grid
+    if written is None or read is None or written.axis != read.axis:
+        same = written is read
+    else:
+        pairs = ((written.scale, read.scale), (written.low, read.low), (written.high, read.high))
+        same = all(np.array_equal(a, b) for a, b in pairs)
+    if not same:
+        raise UnsupportedError(
+            f"Its scale or zero point is not that of '{quantizer.name}', whose integers it reads",
+            node=node.name,
+            op_type=node.op_type,
+            remedy="Give both the same scale and zero point",
+        )
 
 
 def _integer_arithmetic(node: Node) -> UnsupportedError:

@@ -34,16 +34,24 @@ class Product:
 
 
 def product_problem(
-    weight: Value, bias: Value | None, axis: int, product: Product, view: View
+    weight: Value,
+    bias: Value | None,
+    axis: int,
+    product: Product,
+    view: View,
+    *,
+    factor: float = 1.0,
 ) -> str:
-    """Return why a product with constant weights may overflow, "" if no input can make it."""
+    """Return why a product with constant weights, plus ``factor`` times the bias, may overflow,
+    "" if no input can make it.
+    """
     integers = np.abs(_centred(weight, product.weight, view))
     sums = integers.sum(axis=tuple(a for a in range(integers.ndim) if a != axis))
     worst = sums * _SPAN[product.source.dtype]
     real = None if bias is None else bias_real(bias, view)
     if real is not None:
         steps = product.ratio * product.output.scale[0]
-        worst = worst + np.abs(real.astype(np.float64).reshape(-1) / steps).max(initial=0)
+        worst = worst + np.abs(factor * real.astype(np.float64).reshape(-1) / steps).max(initial=0)
     return _problem(worst, product)
 
 

@@ -21,6 +21,7 @@ def assemble(graph: Graph, inputs: Mapping[str, Perm], outputs: Mapping[str, Per
 
     Raises UnsupportedError naming the first node that has no lowering.
     """
+    # Where a value has several names, the layout of the last is what its operator shall make.
     edges = {value: _edge(name, value, outputs) for name, value in graph.outputs}
     edges.update({value: _edge(name, value, inputs) for name, value in graph.inputs})
     builder = Builder(edges)
@@ -28,7 +29,7 @@ def assemble(graph: Graph, inputs: Mapping[str, Perm], outputs: Mapping[str, Per
     for node in graph.nodes:
         builder.begin(node)
         _lower(node, builder)
-    made = _settle_outputs(graph, edges, builder, given)
+    made = _settle_outputs(graph, outputs, builder, given)
     operators = _live(builder.operators, made)
     return _named(Program(operators, given, made))
 
@@ -52,7 +53,7 @@ def _edge(name: str, value: Value, layouts: Mapping[str, Perm]) -> Perm:
 
 def _settle_outputs(
     graph: Graph,
-    edges: Mapping[Value, Perm],
+    layouts: Mapping[str, Perm],
     builder: Builder,
     given: tuple[tuple[str, Tensor], ...],
 ) -> tuple[tuple[str, Tensor], ...]:
@@ -60,7 +61,7 @@ def _settle_outputs(
     taken = {tensor for _, tensor in given}
     made = []
     for name, value in graph.outputs:
-        tensor = builder.get(value, edges[value])
+        tensor = builder.get(value, _edge(name, value, layouts))
         if tensor in taken or tensor.data is not None:
             copy = builder.like(tensor)
             builder.emit_reshape(tensor, copy)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from qdq.target.tflite.ir import Array, Encoding, Value
+from qdq.target.tflite.ir import Array, Encoding, Node, Value
 from qdq.target.tflite.view import View
 
-__all__ = ["bias_encoding", "bias_problem", "bias_real", "quantize_bias"]
+__all__ = ["bias_encoding", "bias_problem", "bias_real", "factor_of", "quantize_bias", "scaled"]
 
 # The 16-bit kernels add up in 64 bits, but multiply 48 of them.
 _LIMITS = {"int32": 2**31 - 1, "int64": 2**47}
@@ -38,10 +40,28 @@ def bias_real(bias: Value, view: View) -> Array | None:
     return None if real is None else encoding.dequantize(encoding.quantize(real))
 
 
+def factor_of(node: Node, name: str) -> float:
+    """Return the attribute that multiplies a product or a bias; 1 for no name."""
+    return node.float(name, 1.0) if name else 1.0
+
+
+def scaled(encoding: Encoding, factor: float) -> Encoding:
+    """Return the encoding in which the same integers stand for ``factor`` times their numbers."""
+    if factor == 1.0:
+        return encoding
+    return replace(encoding, scale=tuple(float(np.float32(s * factor)) for s in encoding.scale))
+
+
 def bias_problem(
-    bias: Value, source: Encoding, weight: Encoding, output: Encoding, view: View
+    bias: Value,
+    source: Encoding,
+    weight: Encoding,
+    output: Encoding,
+    view: View,
+    *,
+    factor: float = 1.0,
 ) -> str:
-    """Return why a bias cannot be an integer of the accumulator, "" if it can.
+    """Return why ``factor`` times a bias cannot be an integer of the accumulator, "" if it can.
 
     It can where it fits and rounding it costs at most half a step of the output.
     """
@@ -49,7 +69,7 @@ def bias_problem(
     if real is None:
         return "its bias is computed"
     encoding = bias_encoding(source, weight)
-    exact = np.abs(real.astype(np.float64).reshape(-1) / np.asarray(encoding.scale))
+    exact = np.abs(factor * real.astype(np.float64).reshape(-1) / np.asarray(encoding.scale))
     if exact.size and exact.max() > _LIMITS[encoding.dtype]:
         return f"its bias does not fit {encoding.dtype} at the scale of its weights"
     lost = np.abs(exact - np.rint(exact)) * np.asarray(encoding.scale)

@@ -18,7 +18,7 @@ from qdq.target.tflite.widen import computing_dtype, plain_dtype
 
 __all__ = ["Builder", "Stored", "lowers"]
 
-_KEEP_DIMS_VERSION = {"float32": 5, "int8": 5, "int16": 7}
+_KEEP_DIMS_VERSION = {"int16": 7}
 
 Lowering = Callable[[Node, "Builder"], None]
 Stored = tuple[Tensor, Perm]
@@ -211,7 +211,7 @@ class Builder:
             "FULLY_CONNECTED",
             inputs,
             [result],
-            version=_KEEP_DIMS_VERSION.get(result.dtype) if keeps else None,
+            version=_KEEP_DIMS_VERSION.get(result.dtype, 5) if keeps else None,
             fusedActivationFunction=fused,
             keepNumDims=keeps,
         )

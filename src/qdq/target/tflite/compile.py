@@ -158,8 +158,8 @@ def _dropped_notices(dropped: Sequence[tuple[str, str]]) -> list[str]:
     for name, why in dropped:
         by_reason.setdefault(why, []).append(name)
     return [
-        f"{_told(names)} {'stays' if len(names) == 1 else 'stay'} float32, without the model's "
-        f"rounding: {why}"
+        f"{_told(names)} {'stays' if len(names) == 1 else 'stay'} float32, rounded as the model "
+        f"does: {why}"
         for why, names in by_reason.items()
     ]
 

@@ -12,8 +12,8 @@ from qdq.target.tflite.accumulator import (
     computed_product_problem,
     product_problem,
 )
-from qdq.target.tflite.bias import bias_problem
-from qdq.target.tflite.ir import Clamp, Encoding, Graph, Node, Value
+from qdq.target.tflite.bias import bias_problem, factor_of, scaled
+from qdq.target.tflite.ir import FLOATS, Clamp, Encoding, Graph, Node, Value
 from qdq.target.tflite.rules import OpRow, WeightRow, op_row
 from qdq.target.tflite.view import View, bounds_of, clamp_kind
 
@@ -97,21 +97,24 @@ def _decide(node: Node, view: View, admits: Admits) -> Decision:
     row = op_row(node.op_type)
     chain = view.clips_after(node.outputs[0]) if len(node.outputs) == 1 else []
     if not _is_quantized(node, row, chain, view):
-        return _float(node, row, chain, "")
+        return _float(node, row, chain, "", view)
     if row is None:
-        return _float(node, row, chain, "TFLite has no integer kernel for it")
+        return _float(node, row, chain, "TFLite has no integer kernel for it", view)
     encodings = _output_encodings(node, row, chain, view)
     if not encodings:
-        return _float(node, row, chain, _formless(chain[-1] if chain else node, view))
+        why = _formless(chain[-1] if chain else node, view)
+        return _float(node, row, chain, why, view)
     why = admits(node, encodings[0].dtype) or _problem(node, row, encodings, view)
-    return _float(node, row, chain, why) if why else _integer(row, chain, encodings)
+    if why:
+        return _float(node, row, chain, why, view)
+    return _integer(chain, encodings, fuses=_fuses(node, row, view))
 
 
 def _is_quantized(node: Node, row: OpRow | None, chain: list[Node], view: View) -> bool:
     """Whether the model quantizes what the node reads and, unless it only moves, what it makes."""
-    if not node.inputs or node.outputs[0].dtype != "float32":
+    if not node.inputs or node.outputs[0].dtype not in FLOATS:
         return False
-    floats = [v for v in node.inputs if v is not None and v.dtype == "float32"]
+    floats = [v for v in node.inputs if v is not None and v.dtype in FLOATS]
     values = data_inputs(node, row, view) if row is not None else floats[:1]
     # A constant that the model forgot to quantize makes no float op of it unsaid.
     computed = [value for value in values if value.data is None]
@@ -137,11 +140,16 @@ def _output_encodings(
 
 
 def _formless(node: Node, view: View) -> str:
-    """Return which output has an encoding that TFLite lacks; "" where it has none in the model."""
+    """Return why no one encoding stands for an output that the model quantizes."""
     for value in node.outputs:
-        for reader in view.readers(value):
-            if reader.op_type == "QuantizeLinear" and (why := view.said(reader).why_not):
-                return f"its output '{value.name}' has no TFLite encoding: {why}"
+        quantizers = [r for r in view.readers(value) if r.op_type == "QuantizeLinear"]
+        whys = [why for reader in quantizers if (why := view.said(reader).why_not)]
+        if whys:
+            return f"its output '{value.name}' has no TFLite encoding: {whys[0]}"
+        if quantizers and (len(quantizers) < len(view.readers(value)) or view.is_output(value)):
+            return f"its output '{value.name}' is also read without being quantized"
+        if quantizers:
+            return f"its output '{value.name}' is quantized with several encodings"
     return ""
 
 
@@ -184,7 +192,8 @@ def _scale_problem(
     scales = [source.scale[0] for source in sources]
     weight = constant_weight(node, row, view)
     if weight is not None and (encoding := view.encoding(weight)) is not None:
-        scales.append(max(encoding.scale))
+        assert row.weight is not None
+        scales.append(max(encoding.scale) * abs(factor_of(node, row.weight.factor)))
     multiplies = node.op_type == "Mul" or row.weight is not None
     coarsest = float(np.prod(scales)) if multiplies else max(scales)
     if coarsest / scale < row.ratio[dtype]:
@@ -198,24 +207,43 @@ def _scale_problem(
 def _weight_problem(node: Node, row: OpRow, source: Encoding, output: Encoding, view: View) -> str:
     if row.weight is None:
         return ""
-    weight = constant_weight(node, row, view)
+    weight, factor = constant_weight(node, row, view), factor_of(node, row.weight.factor)
     if weight is None:
-        computed = view.encoding(node.data(row.weight.input))
-        if computed is None:
-            return "its weights are not quantized"
-        return computed_product_problem(node.data(0).shape[-1], source, computed, output)
+        return _computed_weight_problem(node, row, source, output, view)
+    if not factor > 0:
+        return f"its {row.weight.factor} is not positive"
     dequantizer = view.dequantizer(weight)
     assert dequantizer is not None
     said = view.said(dequantizer)
     if said.encoding is None:
         return f"its weights have no TFLite encoding: {said.why_not}"
-    axis = weight_axis(node, row.weight)
+    axis, bias = weight_axis(node, row.weight), _bias(node, row)
     why = _weight_encoding_problem(said.encoding, axis, row.weight)
     if why:
         return why
-    bias = None if row.bias is None else node.input(row.bias)
-    why = "" if bias is None else bias_problem(bias, source, said.encoding, output, view)
-    return why or product_problem(weight, bias, axis, Product(source, said.encoding, output), view)
+    # Seen from the accumulator, a factor of the product divides the output and the bias.
+    inner, share = scaled(output, 1 / factor), factor_of(node, row.bias_factor) / factor
+    product = Product(source, said.encoding, inner)
+    if bias is not None:
+        why = bias_problem(bias, source, said.encoding, inner, view, factor=share)
+    return why or product_problem(weight, bias, axis, product, view, factor=share)
+
+
+def _computed_weight_problem(
+    node: Node, row: OpRow, source: Encoding, output: Encoding, view: View
+) -> str:
+    assert row.weight is not None
+    computed = view.encoding(node.data(row.weight.input))
+    if computed is None:
+        return "its weights are not quantized"
+    if _bias(node, row) is not None or factor_of(node, row.weight.factor) != 1.0:
+        return "TFLite's product of two computed operands has no bias and no factor"
+    depth = node.data(0).shape[0 if node.int("transA") else -1]
+    return computed_product_problem(depth, source, computed, output)
+
+
+def _bias(node: Node, row: OpRow) -> Value | None:
+    return None if row.bias is None else node.input(row.bias)
 
 
 def _weight_encoding_problem(encoding: Encoding, axis: int, row: WeightRow) -> str:
@@ -237,22 +265,29 @@ def weight_axis(node: Node, row: WeightRow) -> int:
     return int(row.axis)
 
 
-def _integer(row: OpRow, chain: list[Node], encodings: tuple[Encoding, ...]) -> Decision:
+def _fuses(node: Node, row: OpRow, view: View) -> bool:
+    """Whether the kernel has a fused activation; that of two computed operands has none."""
+    if row.weight is None or constant_weight(node, row, view) is not None:
+        return row.fuses
+    return row.fuses and node.data(row.weight.input).data is not None
+
+
+def _integer(chain: list[Node], encodings: tuple[Encoding, ...], *, fuses: bool) -> Decision:
     if not chain:
         return Decision(encodings)
     low, high = _combined(chain)
     clamp = clamp_kind(low, high, encodings[0])
     if clamp is not None and clamp.kind == "NONE":
         return Decision(encodings, chain=tuple(chain))
-    if clamp is not None and row.fuses:
+    if clamp is not None and fuses:
         return Decision(encodings, chain=tuple(chain), clamp=clamp)
     return Decision(encodings, chain=tuple(chain), bounds=(low, high))
 
 
-def _float(node: Node, row: OpRow | None, chain: list[Node], why: str) -> Decision:
-    bounds = bounds_of(chain[0]) if chain and row is not None and row.fuses else None
+def _float(node: Node, row: OpRow | None, chain: list[Node], why: str, view: View) -> Decision:
+    fuses = row is not None and _fuses(node, row, view)
+    bounds = bounds_of(chain[0]) if chain and fuses else None
     clamp = None if bounds is None else clamp_kind(*bounds, None)
-    del node
     return Decision(why=why, chain=tuple(chain[:1]) if clamp else (), clamp=clamp)
 
 

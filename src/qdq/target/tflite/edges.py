@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from qdq.target.tflite.ir import Encoding, Graph, Node, Value
+from qdq.target.tflite.ir import FLOATS, Encoding, Graph, Node, Value
 
 __all__ = ["Edged", "quantize_edges"]
 
@@ -25,10 +25,10 @@ def quantize_edges(graph: Graph, io_type: str | None) -> Edged:
     """
     editor = _Editor(graph, io_type or "int8")
     for index, (name, value) in enumerate(graph.inputs):
-        if value.dtype == "float32":
+        if value.dtype in FLOATS:
             editor.turn_input(index, name, value)
     for index, (name, value) in enumerate(graph.outputs):
-        if value.dtype == "float32":
+        if value.dtype in FLOATS:
             editor.turn_output(index, name, value)
     return editor.finish()
 
@@ -43,12 +43,13 @@ class _Editor:
     def turn_input(self, index: int, name: str, value: Value) -> None:
         readers = [node for node in self._nodes if value in node.inputs]
         quantizers = [node for node in readers if node.op_type == "QuantizeLinear"]
-        if not quantizers:
-            self._notices.append(
-                f"--quantize_io: input '{name}' stays float: the model does not quantize it"
-            )
+        encodings = {node.outputs[0].encoding for node in quantizers}
+        if len(encodings) != 1:
+            # In the encoding of one, the others would read what it has cut off.
+            why = "quantizes it with several encodings" if encodings else "does not quantize it"
+            self._notices.append(f"--quantize_io: input '{name}' stays float: the model {why}")
             return
-        inner = quantizers[0].outputs[0].encoding
+        (inner,) = encodings
         assert inner is not None
         edge = self._edge(inner)
         given = Value(name, value.shape, edge.dtype, edge)
@@ -58,6 +59,9 @@ class _Editor:
             added.append(_converted("Requantize", given, node.outputs[0], node.sources))
         if len(quantizers) < len(readers) or any(value is v for _, v in self._outputs):
             added.append(_converted("DequantizeLinear", given, value, ()))
+            self._notices.append(
+                f"--quantize_io: input '{name}' is also read in float: rounded as its integers are"
+            )
         self._nodes = [*added, *(node for node in self._nodes if node not in quantizers)]
 
     def turn_output(self, index: int, name: str, value: Value) -> None:

@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Array", "Clamp", "Encoding", "Graph", "Node", "Value"]
+__all__ = ["FLOATS", "Array", "Clamp", "Encoding", "Graph", "Node", "Value"]
+
+# What a model may quantize; kernels compute on the halves in float32.
+FLOATS = ("float32", "float16", "bfloat16")
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qdq.target.tflite.ir import Graph, Node, Value
+from qdq.target.tflite.ir import FLOATS, Graph, Node, Value
 from qdq.target.tflite.view import View
 
 __all__ = ["join_biases"]
@@ -31,7 +31,7 @@ def _bias_after(node: Node, view: View) -> tuple[Node, Value] | None:
     output = node.outputs[0]
     add = view.sole_reader(output)
     weight = node.data(1)
-    if add is None or add.op_type != "Add" or output.dtype != "float32":
+    if add is None or add.op_type != "Add" or output.dtype not in FLOATS:
         return None
     if weight.rank != 2 or not _is_constant(weight, view) or add.outputs[0].shape != output.shape:
         return None

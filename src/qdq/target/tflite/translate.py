@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
@@ -12,19 +13,39 @@ from qdq.base.errors import ModelInvalidError, UnsupportedError
 from qdq.graph import constant_array, label, static_shape
 from qdq.target.tflite.ir import Array, Encoding, Graph, Node, Value
 
-__all__ = ["Q_OPS", "Encoded", "shift_of", "translate"]
+__all__ = ["Q_OPS", "Encoded", "Grid", "shift_of", "translate"]
 
 Q_OPS = ("QuantizeLinear", "DequantizeLinear")
 _SHIFTED = {"uint8": ("int8", 128), "uint16": ("int16", 32768), "uint4": ("int8", 8)}
 _WIDENED = {"int4": "int8"}
+_INTEGERS = ("uint8", "int8", "uint16", "int16", "uint4", "int4", "int32")
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """What a Q and DQ do to floats, whatever their integers are called.
+
+    ``scale``, ``low`` and ``high`` hold one float32 number, or one for each index along ``axis``;
+    ``low`` and ``high`` count steps from zero.
+    """
+
+    scale: Array
+    low: Array
+    high: Array
+    axis: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What a Q or DQ node says, in TFLite's types, or in ``why_not`` why it has no such form."""
+    """What a Q or DQ node says, in TFLite's types, or in ``why_not`` why it has no such form.
+
+    ``grid`` is what it does to floats, None where scales or zero points are computed or come in
+    blocks, or the type is none of integers.
+    """
 
     encoding: Encoding | None
     why_not: str = ""
+    grid: Grid | None = None
 
 
 def translate(model: ir.Model) -> tuple[Graph, dict[str, Encoded]]:
@@ -100,19 +121,42 @@ def _encoded(node: ir.Node) -> Encoded:
             remedy="Export the model again",
         )
     _check_scale(node, scale)
-    axis = None
-    if scale.size > 1 or scale.ndim:
-        rank = len(node.inputs[0].shape or ()) if node.inputs[0] is not None else 0
-        axis = node.attributes.get_int("axis", 1)
-        axis = axis % rank if rank and scale.size > 1 else None
-    scales = tuple(float(s) for s in scale.astype(np.float32).reshape(-1))
+    axis = _axis(node, scale)
+    if dtype not in _INTEGERS:
+        return Encoded(None, f"TFLite has no {dtype} encodings")
+    grid = _grid(scale, zero_point, axis)
     target, shift = _SHIFTED.get(dtype, (_WIDENED.get(dtype, dtype), 0))
     zeros = tuple(int(z) - shift for z in zero_point.reshape(-1))
-    if dtype not in ("uint8", "int8", "uint16", "int16", "uint4", "int4", "int32"):
-        return Encoded(None, f"TFLite has no {dtype} encodings")
     if target == "int16" and any(zeros):
-        return Encoded(None, "16-bit integers have zero point 0 in TFLite")
-    return Encoded(Encoding(scales, zeros, target, axis))
+        return Encoded(None, "16-bit integers have zero point 0 in TFLite", grid)
+    if dtype.endswith("int4") and not _is_constant(node):
+        # As int8 they would saturate later than the model does.
+        return Encoded(None, "TFLite has no 4-bit activations", grid)
+    scales = tuple(float(s) for s in scale.astype(np.float32).reshape(-1))
+    return Encoded(Encoding(scales, zeros, target, axis), grid=grid)
+
+
+def _axis(node: ir.Node, scale: Array) -> int | None:
+    source = node.inputs[0]
+    rank = 0 if source is None else len(source.shape or ())
+    if scale.size <= 1 or not rank:
+        return None
+    return node.attributes.get_int("axis", 1) % rank
+
+
+def _grid(scale: Array, zero_point: Array, axis: int | None) -> Grid:
+    info, zeros = ml_dtypes.iinfo(zero_point.dtype), zero_point.astype(np.float32).reshape(-1)
+    low, high = (np.float32(end) - zeros for end in (int(info.min), int(info.max)))
+    return Grid(scale.astype(np.float32).reshape(-1), low, high, axis)
+
+
+def _is_constant(node: ir.Node) -> bool:
+    """Whether a Q or DQ stands behind a constant, so that it makes weights and no activation."""
+    value = node.inputs[0]
+    producer = None if value is None else value.producer()
+    if producer is not None and producer.op_type == "QuantizeLinear":
+        value = producer.inputs[0]
+    return value is not None and constant_array(value) is not None
 
 
 def _check_scale(node: ir.Node, scale: Array) -> None:

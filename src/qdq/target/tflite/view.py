@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from qdq.target.tflite.ir import Clamp, Encoding, Graph, Node, Value
+from qdq.target.tflite.ir import FLOATS, Clamp, Encoding, Graph, Node, Value
 from qdq.target.tflite.translate import Q_OPS, Encoded
 
 __all__ = ["CLAMPS", "View", "bounds_of", "clamp_kind"]
@@ -94,7 +94,7 @@ class View:
 
 def bounds_of(node: Node) -> tuple[float, float] | None:
     """Return between what a Relu or Clip holds floats, None for other nodes and computed bounds."""
-    if node.outputs[0].dtype != "float32":
+    if node.outputs[0].dtype not in FLOATS:
         return None
     if node.op_type == "Relu":
         return 0.0, float(np.inf)

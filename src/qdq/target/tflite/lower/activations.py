@@ -7,6 +7,7 @@ import numpy as np
 from qdq.target.tflite import layout
 from qdq.target.tflite.builder import Builder, lowers
 from qdq.target.tflite.ir import Node
+from qdq.target.tflite.lower.affine import affine
 from qdq.target.tflite.lower.clamp import clamp
 from qdq.target.tflite.view import bounds_of
 
@@ -23,6 +24,8 @@ __all__ = [
 # Measured with LiteRT 2.3.0: the int16 kernel is off by up to 2 LSB for each entry of the axis;
 # 64 LSB is 0.2 % of its range.
 _LONGEST_SOFTMAX = 32
+# With the ratio of scales that rules/ops.json allows, a steeper line may overflow its kernel.
+_STEEPEST = 2.0
 _UNARY = {"HardSwish": "HARD_SWISH", "Sigmoid": "LOGISTIC", "Tanh": "TANH"}
 
 
@@ -111,16 +114,33 @@ def _bounds(node: Node, b: Builder) -> tuple[float, float]:
     return bounds[0], bounds[1]
 
 
-@lowers("HardSigmoid")
+def _hard_sigmoid_admits(node: Node, dtype: str) -> str:
+    del dtype
+    slope = abs(node.float("alpha", 0.2))
+    if slope == 0.0:
+        return "its alpha is 0"
+    return "" if slope <= _STEEPEST else f"its alpha is beyond {_STEEPEST:g}"
+
+
+@lowers("HardSigmoid", admits=_hard_sigmoid_admits)
 def lower_hard_sigmoid(node: Node, b: Builder) -> None:
-    """Multiply, add, hold between 0 and 1."""
+    """Multiply, add, hold between 0 and 1; of integers in one kernel, which rounds once."""
     tensor, perm = b.any(node.data(0))
+    slope, offset = node.float("alpha", 0.2), node.float("beta", 0.5)
+    encoding = node.outputs[0].encoding
+    if encoding is not None:
+        line = affine(tensor, encoding, slope, offset, b)
+        if (encoding.integer(0.0), encoding.integer(1.0)) == encoding.limits:
+            b.bind(node.outputs[0], line, perm)
+        else:
+            clamp(line, b.result(node.outputs[0], perm), 0.0, 1.0, b)
+        return
     ones = (1,) * len(tensor.shape)
-    slope = b.constant(np.full(ones, node.float("alpha", 0.2), np.float32), name="alpha")
-    offset = b.constant(np.full(ones, node.float("beta", 0.5), np.float32), name="beta")
+    factor = b.constant(np.full(ones, slope, np.float32), name="alpha")
+    addend = b.constant(np.full(ones, offset, np.float32), name="beta")
     scaled, moved = b.like(tensor), b.like(tensor)
-    b.emit("MUL", [tensor, slope], [scaled], fusedActivationFunction="NONE")
-    b.emit("ADD", [scaled, offset], [moved], fusedActivationFunction="NONE")
+    b.emit("MUL", [tensor, factor], [scaled], fusedActivationFunction="NONE")
+    b.emit("ADD", [scaled, addend], [moved], fusedActivationFunction="NONE")
     clamp(moved, b.result(node.outputs[0], perm), 0.0, 1.0, b)
 
 

@@ -18,10 +18,6 @@ __all__ = ["lower_gemm", "lower_matmul"]
 
 def _gemm_admits(node: Node, dtype: str) -> str:
     del dtype
-    if node.float("alpha", 1.0) != 1.0 or node.float("beta", 1.0) != 1.0:
-        return "alpha or beta is not 1"
-    if node.int("transA"):
-        return "its first operand is transposed"
     bias = node.input(2)
     if bias is not None and bias.shape not in ((), (1,), *_bias_shapes(node)):
         return "its bias is not one number for each column"

@@ -1,4 +1,4 @@
-"""Pad: with a constant, or mirrored."""
+"""Pad: with a constant, or with values of the input; negative pads crop."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from qdq.target.tflite import layout
 from qdq.target.tflite.builder import Builder, lowers
 from qdq.target.tflite.ir import Node, Value
+from qdq.target.tflite.program import Tensor
 
 __all__ = ["lower_pad"]
 
@@ -36,9 +37,9 @@ def lower_pad(node: Node, b: Builder) -> None:
     if mode in _REPEATING and not _is_mirrored(mode, pads, source):
         _gather(node, mode, pads, b)
         return
-    if (pads < 0).any():
-        b.refuse(node, "It crops: some pads are negative", "Crop with Slice instead")
     tensor, perm = b.any(source)
+    if (pads < 0).any():
+        tensor, pads = _cropped(tensor, perm, pads, b)
     table = b.constant(pads[list(perm)].astype(np.int32), name="pads")
     result = b.result(node.outputs[0], perm)
     if mode == "reflect":
@@ -57,6 +58,15 @@ def lower_pad(node: Node, b: Builder) -> None:
     array = np.asarray([number], tensor.dtype)
     value_tensor = b.constant(array, name="fill", encoding=tensor.encoding)
     b.emit("PADV2", [tensor, table, value_tensor], [result])
+
+
+def _cropped(tensor: Tensor, perm: layout.Perm, pads: Pads, b: Builder) -> tuple[Tensor, Pads]:
+    """Return what negative pads leave of the tensor, and the other pads."""
+    begin, end = np.maximum(-pads[list(perm)], 0).T
+    shape = (np.asarray(tensor.shape) - begin - end).tolist()
+    result = b.like(tensor, shape)
+    b.emit("SLICE", [tensor, b.ints(begin.tolist(), "begin"), b.ints(shape, "size")], [result])
+    return result, np.maximum(pads, 0)
 
 
 def _is_mirrored(mode: str, pads: Pads, source: Value) -> bool:

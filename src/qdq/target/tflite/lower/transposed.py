@@ -62,11 +62,8 @@ def lower_conv_transpose(node: Node, b: Builder) -> None:
     """
     source, weight = node.data(0), node.data(1)
     if source.rank not in (3, 4):
-        b.refuse(
-            node,
-            f"Transposed convolutions over {source.rank - 2} dims are not supported",
-            "Use 1-D or 2-D ones",
-        )
+        why = f"Transposed convolutions over {source.rank - 2} dims are not supported"
+        b.refuse(node, why, "Use 1-D or 2-D ones")
     if weight.data is None:
         b.refuse(node, "Its weights are computed", "Export it with constant weights")
     kernel = _kernel(node, weight.data)

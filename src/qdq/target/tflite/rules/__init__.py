@@ -29,7 +29,10 @@ __all__ = [
 INTEGER_DTYPES = ("int8", "int16")
 # From about 2^14 on, the fixed-point factors of int16 kernels and of QUANTIZE overflow.
 _RATIO = {"int8": 13, "int16": 13}
-_OP_KEYS = {"data", "dtypes", "weight", "bias", "fuses", "same", "exact", "fixed", "ratio", "note"}
+_OP_KEYS = {
+    *("data", "dtypes", "weight", "bias", "bias_factor", "fuses", "same", "exact", "fixed"),
+    *("ratio", "note"),
+}
 _OPERATOR_KEYS = {"options", "versions", "tolerance", "plain", "via", "note"}
 # What LiteRT has tensors and a CAST for, measured; its other types are only stored or have neither.
 PLAIN_DTYPES = (
@@ -42,12 +45,14 @@ PLAIN_DTYPES = (
 class WeightRow:
     """The constant input that holds weights: ``axis`` is where its channels may have own scales.
 
-    An axis is a number, ``last``, or ``gemm`` (by transB); ``zero_point`` is ``zero`` or ``any``.
+    An axis is a number, ``last``, or ``gemm`` (by transB); ``zero_point`` is ``zero`` or ``any``;
+    ``factor`` names the attribute that multiplies the product: it goes into the scales.
     """
 
     input: int
     axis: int | str
     zero_point: str = "zero"
+    factor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,8 @@ class OpRow:
     the input's and brought to its own after; ``exact``: results are inputs unchanged, so that the
     op also runs on integers where its output has no encoding; ``fixed`` gives the one output
     (scale, zero point) that the kernel makes; ``fuses``: the kernel has a fused activation;
-    ``ratio``: the kernel overflows where the inputs' scale is this many times the output's.
+    ``bias_factor`` names the attribute that multiplies the bias; ``ratio``: the kernel overflows
+    where the inputs' scale is this many times the output's.
     """
 
     op_type: str
@@ -67,6 +73,7 @@ class OpRow:
     dtypes: tuple[str, ...] = INTEGER_DTYPES
     weight: WeightRow | None = None
     bias: int | None = None
+    bias_factor: str = ""
     fuses: bool = False
     same: str = ""
     exact: bool = False
@@ -134,6 +141,7 @@ def _op(name: str, row: dict[str, Any]) -> OpRow:
         tuple(row.get("dtypes", INTEGER_DTYPES)),
         WeightRow(**row["weight"]) if "weight" in row else None,
         row.get("bias"),
+        row.get("bias_factor", ""),
         row.get("fuses", False),
         row.get("same", ""),
         row.get("exact", False),
