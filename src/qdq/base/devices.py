@@ -12,12 +12,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any
 
 from qdq.base.errors import SpecError, UnsupportedError
 
 __all__ = [
     "CatalogueDevice",
     "HtpTarget",
+    "chip_target",
     "chipset_name",
     "common_target",
     "device_catalogue",
@@ -113,6 +115,17 @@ def htp_target(device: CatalogueDevice) -> HtpTarget:
     )
 
 
+def chip_target(soc_model: int) -> HtpTarget:
+    """Return the target of a chip by its number; UnsupportedError where no device has it."""
+    for device in device_catalogue():
+        if device.attribute("soc-model") == str(soc_model):
+            return htp_target(device)
+    raise UnsupportedError(
+        f"No device of the catalogue has the chip {chipset_name(soc_model) or soc_model}",
+        remedy="Compile the model for a device of the catalogue",
+    )
+
+
 def common_target(devices: Sequence[CatalogueDevice]) -> HtpTarget:
     """Return the one target whose binary suits all ``devices``: that of the oldest arch.
 
@@ -145,10 +158,9 @@ def _chipsets() -> dict[int, str]:
     return {row["soc_model"]: row["chipset"] for row in _document("socs.json")["socs"]}
 
 
-def _document(name: str) -> dict[str, list[dict[str, str]]]:
+def _document(name: str) -> Any:
     text = resources.files("qdq.base.data").joinpath(name).read_text(encoding="utf-8")
-    document: dict[str, list[dict[str, str]]] = json.loads(text)
-    return document
+    return json.loads(text)
 
 
 def _listing(names: Iterable[str]) -> str:

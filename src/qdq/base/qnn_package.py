@@ -25,8 +25,8 @@ __all__ = [
 
 PACKAGE = "onnxruntime-qnn"
 LICENCE_NOTE = (
-    "onnxruntime-qnn is MIT-licensed; the Qualcomm libraries inside are under the Qualcomm AI Stack "
-    "License (Qualcomm_LICENSE.pdf in the package), which you accept by installing it"
+    "onnxruntime-qnn is MIT-licensed; the Qualcomm libraries inside are under the Qualcomm AI "
+    "Stack License (Qualcomm_LICENSE.pdf in the package), which you accept by installing it"
 )
 _INSTALL = "pip install 'qdq[qnn]'"
 _ABOUT = "onnxruntime_qnn/build_and_package_info.py"

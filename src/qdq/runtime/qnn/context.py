@@ -129,9 +129,7 @@ def read_context(path: str | os.PathLike[str]) -> ContextBinary:
         ) from error
     context = _context(told)
     if not context.graphs:
-        raise ModelInvalidError(
-            "The context binary has no graph", remedy="Compile the model again"
-        )
+        raise ModelInvalidError("The context binary has no graph", remedy="Compile the model again")
     return context
 
 

@@ -1,7 +1,7 @@
 """Sessions of ONNX Runtime's QNN execution provider, for child processes only.
 
 The provider is a plug-in: it is registered once in a process, and its device is then added to the
-options of a session.  Nothing may fall to the CPU, ever: the fallback is forbidden in every session.
+options of a session.  Nothing may ever fall to the CPU: every session forbids the fallback.
 """
 
 from __future__ import annotations
@@ -120,4 +120,3 @@ def _logged() -> Iterator[_Log]:
             data = file.read(_LOG_TAIL)
             log.text = data.decode("utf-8", "replace")
             os.write(2, data)
-

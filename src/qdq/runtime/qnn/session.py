@@ -10,6 +10,7 @@ import csv
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,9 +18,15 @@ from typing import Self
 import numpy as np
 
 from qdq.base.child import run_child
-from qdq.base.errors import ChildCrashError, InternalError, ModelInvalidError
+from qdq.base.errors import (
+    ChildCrashError,
+    InternalError,
+    ModelInvalidError,
+    UnsupportedError,
+)
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.runtime.qnn.context import ContextBinary, ContextTensor, read_context
+from qdq.runtime.qnn.files import open_compiled
 from qdq.runtime.qnn.run_child import INPUTS, OUTPUTS, PROFILE
 from qdq.runtime.qnn.wrapper import BINARY_NAME, WRAPPER_NAME, make_wrapper
 from qdq.runtime.tensors import Array, TensorInfo, check_sample
@@ -37,8 +44,15 @@ _OP_ID = ":OpId_"
 class QnnSession:
     """Implements port.Session and port.StreamSession; made by ``open_context``."""
 
-    def __init__(self, binary: Path, context: ContextBinary, graph: str | None = None) -> None:
+    def __init__(
+        self,
+        binary: Path,
+        context: ContextBinary,
+        graph: str | None = None,
+        stack: ExitStack | None = None,
+    ) -> None:
         self._binary = binary
+        self._stack = stack or ExitStack()
         self.context = context
         self.graph = context.graph(graph)
         self.inputs: tuple[TensorInfo, ...] = tuple(it.info() for it in self.graph.inputs)
@@ -72,9 +86,7 @@ class QnnSession:
             self._run_batch(Path(folder), [sample], NO_PROGRESS, profile=True)
             text = (Path(folder) / PROFILE).read_text(encoding="utf-8", errors="replace")
         rows = csv.DictReader(text.splitlines())
-        names = (
-            str(row.get("Event Identifier")) for row in rows if row.get("Message") == _NODE
-        )
+        names = (str(row.get("Event Identifier")) for row in rows if row.get("Message") == _NODE)
         return tuple(dict.fromkeys(name.partition(_OP_ID)[0] for name in names if _OP_ID in name))
 
     def check_sample(self, sample: Mapping[str, Array]) -> None:
@@ -82,8 +94,9 @@ class QnnSession:
         check_sample(self.inputs, sample)
 
     def close(self) -> None:
-        """Do no more."""
+        """Do no more, and remove temporary files; more calls do nothing."""
         self._open = False
+        self._stack.close()
 
     def __enter__(self) -> Self:
         return self
@@ -142,6 +155,13 @@ class QnnSession:
                 progress=progress,
             )
         except ChildCrashError as error:
+            if len(self.context.graphs) > 1:
+                # Measured with QAIRT 2.51: deserializing it calls a null function on x86.
+                raise UnsupportedError(
+                    f"The HTP simulator cannot load a context binary of {len(self.context.graphs)} "
+                    "graphs that share weights; a device can",
+                    remedy="Run the graph from the ONNX model that it was made from (source)",
+                ) from error
             raise ModelInvalidError(
                 f"The HTP simulator died on the context binary, which may be damaged: "
                 f"{error.cause}",
@@ -161,11 +181,18 @@ class QnnSession:
 
 
 def open_context(path: str | os.PathLike[str], *, graph: str | None = None) -> QnnSession:
-    """Return a session on the context binary at ``path``; ``graph`` names one of several.
+    """Return a session on the compiled model at ``path``; ``graph`` names one of several.
 
-    Raises the errors of ``read_context``, and SpecError for a graph that is not there.
+    Raises the errors of ``open_compiled`` and ``read_context``, and SpecError for a graph that is
+    not there.
     """
-    return QnnSession(Path(path), read_context(path), graph)
+    with ExitStack() as stack:
+        compiled = stack.enter_context(open_compiled(path))
+        context = read_context(compiled.binary)
+        names = [it.name for it in context.graphs]
+        # A wrapper of one graph may call it as it likes.
+        meant = graph or (compiled.graph if compiled.graph in names else None)
+        return QnnSession(compiled.binary, context, meant, stack.pop_all())
 
 
 def _checked(array: Array, tensor: ContextTensor) -> Array:

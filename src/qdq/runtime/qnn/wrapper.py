@@ -13,11 +13,13 @@ from qdq.base.qnn_files import EP_CONTEXT
 from qdq.runtime.qnn.context import ContextBinary, ContextGraph, ContextTensor
 from qdq.runtime.qnn.provider import EP_NAME
 
-__all__ = ["BINARY_NAME", "WRAPPER_NAME", "make_wrapper"]
+__all__ = ["BINARY_NAME", "SHA256_KEY", "WRAPPER_NAME", "make_wrapper"]
 
 # The two files of a precompiled model, as ONNX Runtime names them too.
 WRAPPER_NAME = "model.onnx"
 BINARY_NAME = "model_qnn.bin"
+# What guards the binary: neither it nor the simulator has a checksum.
+SHA256_KEY = "qdq.qnn.sha256"
 _DOMAIN = "com.microsoft"
 _OPSET = 21
 _IR_VERSION = 10
@@ -57,7 +59,8 @@ def make_wrapper(
         producer_name="qdq",
     )
     encoded = [it for it in (*chosen.inputs, *chosen.outputs) if it.scale is not None]
-    helper.set_model_props(model, {k: v for it in encoded for k, v in _encoding(it).items()})
+    props = {key: value for it in encoded for key, value in _encoding(it).items()}
+    helper.set_model_props(model, {SHA256_KEY: context.sha256, **props})
     return bytes(model.SerializeToString(deterministic=True))
 
 
@@ -72,4 +75,3 @@ def _encoding(tensor: ContextTensor) -> dict[str, str]:
         f"qdq.io.{tensor.name}.scale": repr(tensor.scale),
         f"qdq.io.{tensor.name}.zero_point": str(tensor.zero_point),
     }
-

@@ -39,10 +39,12 @@ class OpRow:
 class HtpFacts:
     """One architecture.  ``float16``: its chips compute in fp16, whatever chip it is.
 
-    ``ops`` by op type, those of other domains as ``domain.Op``.  ``activations`` and ``weights``
-    are the dtypes of quantized tensors; ``float_dtypes`` and ``plain_dtypes`` those of tensors
-    without an encoding.  ``dynamic_matmul`` has the (first, second) dtypes of a MatMul of two
-    activations, and ``symmetric_second`` those of a second operand that must be symmetric.
+    ``ops`` by op type, those of other domains as ``domain.Op``.  ``activations`` are the dtypes of
+    quantized activations, ``weights`` those of weights by that of the activation, and
+    ``per_channel`` those that may have a scale for each channel; ``plain_dtypes`` are those of
+    tensors without an encoding.  ``dynamic_matmul`` has the (first, second) dtypes of a MatMul of
+    two activations; an asymmetric second one is refused in ``symmetric_or_refused`` and unwise in
+    ``symmetric_wanted``.
     """
 
     target: str
@@ -53,10 +55,10 @@ class HtpFacts:
     activations: frozenset[str]
     weights: Mapping[str, frozenset[str]]
     per_channel: frozenset[str]
-    float_dtypes: frozenset[str]
     plain_dtypes: frozenset[str]
     dynamic_matmul: frozenset[tuple[str, str]]
-    symmetric_second: frozenset[str]
+    symmetric_or_refused: frozenset[str]
+    symmetric_wanted: frozenset[str]
 
 
 @cache
@@ -77,16 +79,21 @@ def load_facts(target: str) -> HtpFacts:
         ops={name: _op_row(op) for name, op in (measured["ops"] | table["contrib_ops"]).items()},
         activations=frozenset(row["activations"]),
         weights={name: frozenset(dtypes) for name, dtypes in row["weights"].items()},
-        per_channel=frozenset(row["per_channel"]),
-        float_dtypes=frozenset(row["float_dtypes"]),
-        plain_dtypes=frozenset(row["plain_dtypes"]),
-        dynamic_matmul=frozenset((first, second) for first, second in row["dynamic_matmul"]),
-        symmetric_second=frozenset(row["symmetric_second"]),
+        per_channel=frozenset(row["per_channel_dtypes"]),
+        plain_dtypes=frozenset(row["float_dtypes"] + row["plain_dtypes"]),
+        dynamic_matmul=frozenset(_pair(text) for text in row["dynamic_matmul"]),
+        symmetric_or_refused=frozenset(row["symmetric_second"]["refused"]),
+        symmetric_wanted=frozenset(row["symmetric_second"]["wanted"]),
     )
 
 
 def _op_row(row: Mapping[str, list[str]]) -> OpRow:
     return OpRow(*(frozenset(row[form]) for form in ("float", "uint8", "uint16")))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    first, second = text.split()
+    return first, second
 
 
 def _read(name: str) -> dict[str, Any]:

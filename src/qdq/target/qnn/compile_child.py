@@ -21,8 +21,8 @@ from qdq.target.qnn.op_trace import read_trace
 
 __all__ = ["CONTEXT_NAME", "DLC_FOLDER", "PROFILE_NAME", "work"]
 
-# The provider names the binary after the ONNX file that is to wrap it.
-_WRAPPER = "model.onnx"
+# The provider names the binary after the ONNX file that is to wrap the first graph.
+_WRAPPERS = "model{}.onnx"
 CONTEXT_NAME = "model_qnn.bin"
 DLC_FOLDER = "dlc"
 PROFILE_NAME = "prepare.csv"
@@ -37,19 +37,19 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """
     output = Path(spec["output"])
     libraries = [library_folder() / name for name in ((HTP, IR) if spec["dlc"] else (HTP,))]
-    # Kept until the process ends, as the graphs call back into it.
-    namers = [GraphNamer(library, spec["graph_names"]) for library in libraries]
+    # Both are kept until the process ends: graphs call back into the namers, and graphs of one
+    # context share the sessions' weights.
+    kept: list[Any] = [GraphNamer(library, spec["graph_names"]) for library in libraries]
     began = time.perf_counter()
-    sessions = []
     for index, model in enumerate(spec["models"]):
         place = output / str(index)
         place.mkdir(exist_ok=True)
-        sessions.append(_compile(spec, model, place, last=index == len(spec["models"]) - 1))
+        kept.append(_compile(spec, model, place, index))
         progress.advance()
-    return {"seconds": time.perf_counter() - began, "graphs": len(sessions)}
+    return {"seconds": time.perf_counter() - began, "graphs": len(kept) - len(libraries)}
 
 
-def _compile(spec: dict[str, Any], model: str, place: Path, *, last: bool) -> Any:
+def _compile(spec: dict[str, Any], model: str, place: Path, index: int) -> Any:
     options = {
         "soc_model": str(spec["soc_model"]),
         "enable_framework_op_trace": "1",
@@ -62,8 +62,10 @@ def _compile(spec: dict[str, Any], model: str, place: Path, *, last: bool) -> An
         config = {}
         options |= _dlc_options(place)
     else:
-        several = len(spec["models"]) > 1
-        config = _context_config(Path(spec["output"]) / _WRAPPER, several=several, last=last)
+        count = len(spec["models"])
+        several = count > 1
+        wrapper = Path(spec["output"]) / _WRAPPERS.format(index or "")
+        config = _context_config(wrapper, several=several, last=index == count - 1)
         if not several:
             options["enable_htp_prepare_only"] = "1"
         options |= {"profiling_level": "detailed", "profiling_file_path": str(place / PROFILE_NAME)}

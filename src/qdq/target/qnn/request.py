@@ -9,7 +9,7 @@ from qdq.base.errors import OptionError
 from qdq.base.options import JobKind, Options
 from qdq.base.qnn_package import check_qairt
 
-__all__ = ["QnnRequest", "RUNTIMES", "default_graph_name", "read_qnn_request"]
+__all__ = ["RUNTIMES", "QnnRequest", "default_graph_name", "read_qnn_request"]
 
 # Target runtimes, and what their files are called.
 RUNTIMES = {
