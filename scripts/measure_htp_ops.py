@@ -41,15 +41,16 @@ def ints(*values: int) -> np.ndarray:
 
 
 ELEMENTWISE = ("Add", "Div", "Max", "Mean", "Min", "Mul", "Sub", "Sum")
-UNARY = (
-    "Abs Acos Acosh Asin Asinh Atan Atanh Ceil Celu Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid "
-    "HardSwish Identity LeakyRelu Log LogSoftmax Mish Neg Reciprocal Relu Round Selu Shrink "
-    "Sigmoid Sign Sin Sinh Softmax Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu Dropout "
-    "Flatten GlobalAveragePool GlobalMaxPool Hardmax LpNormalization Transpose Trilu Det EyeLike "
-    "IsInf IsNaN NonZero ArgMax ArgMin Shape Size MeanVarianceNormalization "
-    "RandomNormalLike RandomUniformLike Bernoulli"
-).split()
-REDUCTIONS = [f"Reduce{it}" for it in ("L1 L2 LogSum LogSumExp Max Mean Min Prod Sum SumSquare").split()]
+UNARY = """
+Abs Acos Acosh Asin Asinh Atan Atanh Ceil Celu Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid
+HardSwish Identity LeakyRelu Log LogSoftmax Mish Neg Reciprocal Relu Round Selu Shrink Sigmoid
+Sign Sin Sinh Softmax Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu Dropout Flatten
+GlobalAveragePool GlobalMaxPool Hardmax LpNormalization Transpose Trilu Det EyeLike IsInf IsNaN
+NonZero ArgMax ArgMin Shape Size MeanVarianceNormalization RandomNormalLike RandomUniformLike
+Bernoulli
+""".split()  # noqa: SIM905 - one op a line would be 62 lines
+REDUCED = "L1 L2 LogSum LogSumExp Max Mean Min Prod Sum SumSquare"
+REDUCTIONS = [f"Reduce{it}" for it in REDUCED.split()]
 COMPARISONS = ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
 # Op -> (call on x, constants, shape of x).
 CALLS: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
@@ -72,63 +73,126 @@ CALLS: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
     "CenterCropPad": ("CenterCropPad <axes = [2, 3]> (x, size)", {"size": ints(4, 8)}, IMAGE),
     "Clip": ("Clip (x, low, high)", {"low": np.float32(0.2), "high": np.float32(0.7)}, IMAGE),
     "Col2Im": ("Col2Im (x, size, block)", {"size": ints(5, 5), "block": ints(1, 5)}, (1, 5, 5)),
-    "Compress": ("Compress <axis = 1> (x, keep)", {"keep": np.array([True, False, True, True])}, IMAGE),
+    "Compress": (
+        "Compress <axis = 1> (x, keep)",
+        {"keep": np.array([True, False, True, True])},
+        IMAGE,
+    ),
     "Concat": ("Concat <axis = 1> (x, c)", {"c": floats(1, 2, 6, 6)}, IMAGE),
     "Conv": ("Conv (x, w, b)", {"w": floats(6, 4, 3, 3), "b": floats(6)}, IMAGE),
     "ConvTranspose": ("ConvTranspose (x, w, b)", {"w": floats(4, 6, 3, 3), "b": floats(6)}, IMAGE),
     "CumSum": ("CumSum (x, axis)", {"axis": np.int64(2)}, IMAGE),
-    "DeformConv": ("DeformConv (x, w, o)", {"w": floats(6, 4, 3, 3), "o": floats(1, 18, 4, 4)}, IMAGE),
+    "DeformConv": (
+        "DeformConv (x, w, o)",
+        {"w": floats(6, 4, 3, 3), "o": floats(1, 18, 4, 4)},
+        IMAGE,
+    ),
     "DepthToSpace": ("DepthToSpace <blocksize = 2> (x)", {}, IMAGE),
     "DFT": ("DFT (x)", {}, (1, 6, 6, 1)),
     "Einsum": ('Einsum <equation = "nchw,ncwk->nchk"> (x, x)', {}, IMAGE),
     "Expand": ("Expand (x, size)", {"size": ints(2, 4, 6, 6)}, (1, 4, 6, 6)),
-    "GRU": ("GRU <hidden_size = 5> (x, w, r)", {"w": floats(1, 15, 4), "r": floats(1, 15, 5)}, (3, 1, 4)),
+    "GRU": (
+        "GRU <hidden_size = 5> (x, w, r)",
+        {"w": floats(1, 15, 4), "r": floats(1, 15, 5)},
+        (3, 1, 4),
+    ),
     "Gather": ("Gather <axis = 1> (x, at)", {"at": ints(2, 0)}, IMAGE),
-    "GatherElements": ("GatherElements <axis = 1> (x, at)", {"at": np.zeros((1, 2, 6, 6), np.int64)}, IMAGE),
+    "GatherElements": (
+        "GatherElements <axis = 1> (x, at)",
+        {"at": np.zeros((1, 2, 6, 6), np.int64)},
+        IMAGE,
+    ),
     "GatherND": ("GatherND (x, at)", {"at": np.array([[0, 1], [0, 3]], np.int64)}, IMAGE),
     "Gemm": ("Gemm <transB = 1> (x, w, b)", {"w": floats(6, 8), "b": floats(6)}, (5, 8)),
     "GlobalLpPool": ("GlobalLpPool <p = 2> (x)", {}, IMAGE),
     "GridSample": ("GridSample (x, c)", {"c": floats(1, 3, 3, 2)}, IMAGE),
     "GroupNormalization": (
-        "GroupNormalization <num_groups = 2> (x, s, b)", {"s": floats(4), "b": floats(4)}, IMAGE),
-    "InstanceNormalization": ("InstanceNormalization (x, s, b)", {"s": floats(4), "b": floats(4)}, IMAGE),
+        "GroupNormalization <num_groups = 2> (x, s, b)",
+        {"s": floats(4), "b": floats(4)},
+        IMAGE,
+    ),
+    "InstanceNormalization": (
+        "InstanceNormalization (x, s, b)",
+        {"s": floats(4), "b": floats(4)},
+        IMAGE,
+    ),
     "LRN": ("LRN <size = 3> (x)", {}, IMAGE),
-    "LSTM": ("LSTM <hidden_size = 5> (x, w, r)", {"w": floats(1, 20, 4), "r": floats(1, 20, 5)}, (3, 1, 4)),
+    "LSTM": (
+        "LSTM <hidden_size = 5> (x, w, r)",
+        {"w": floats(1, 20, 4), "r": floats(1, 20, 5)},
+        (3, 1, 4),
+    ),
     "LayerNormalization": ("LayerNormalization (x, s, b)", {"s": floats(6), "b": floats(6)}, IMAGE),
     "LpPool": ("LpPool <kernel_shape = [2, 2]> (x)", {}, IMAGE),
     "MatMul": ("MatMul (x, w)", {"w": floats(8, 6)}, (5, 8)),
     "MaxPool": ("MaxPool <kernel_shape = [2, 2]> (x)", {}, IMAGE),
-    "MaxRoiPool": ("MaxRoiPool <pooled_shape = [2, 2]> (x, c)", {"c": np.float32([[0, 0, 0, 5, 5]])}, IMAGE),
-    "MaxUnpool": ("MaxUnpool <kernel_shape = [2, 2], strides = [2, 2]> (x, at)",
-                  {"at": np.arange(144).reshape(1, 4, 6, 6)}, IMAGE),
+    "MaxRoiPool": (
+        "MaxRoiPool <pooled_shape = [2, 2]> (x, c)",
+        {"c": np.float32([[0, 0, 0, 5, 5]])},
+        IMAGE,
+    ),
+    "MaxUnpool": (
+        "MaxUnpool <kernel_shape = [2, 2], strides = [2, 2]> (x, at)",
+        {"at": np.arange(144).reshape(1, 4, 6, 6)},
+        IMAGE,
+    ),
     "Mod": ("Mod <fmod = 1> (x, c)", {"c": floats(1)}, IMAGE),
-    "NonMaxSuppression": ("NonMaxSuppression (x, c, k, i, j)",
-        {"c": floats(1, 1, 6), "k": ints(3), "i": np.float32([0.5]), "j": np.float32([0.1])}, (1, 6, 4)),
-    "OneHot": ("OneHot (at, depth, values)",
-        {"at": ints(0, 2, 1), "depth": np.int64(4), "values": np.float32([0, 1])}, IMAGE),
+    "NonMaxSuppression": (
+        "NonMaxSuppression (x, c, k, i, j)",
+        {"c": floats(1, 1, 6), "k": ints(3), "i": np.float32([0.5]), "j": np.float32([0.1])},
+        (1, 6, 4),
+    ),
+    "OneHot": (
+        "OneHot (at, depth, values)",
+        {"at": ints(0, 2, 1), "depth": np.int64(4), "values": np.float32([0, 1])},
+        IMAGE,
+    ),
     "PRelu": ("PRelu (x, c)", {"c": floats(4, 1, 1)}, IMAGE),
     "Pad": ("Pad (x, pads)", {"pads": ints(0, 0, 1, 1, 0, 0, 1, 1)}, IMAGE),
     "Pow": ("Pow (x, c)", {"c": np.float32([2])}, IMAGE),
     "RMSNormalization": ("RMSNormalization (x, s)", {"s": floats(6)}, IMAGE),
-    "RNN": ("RNN <hidden_size = 5> (x, w, r)", {"w": floats(1, 5, 4), "r": floats(1, 5, 5)}, (3, 1, 4)),
+    "RNN": (
+        "RNN <hidden_size = 5> (x, w, r)",
+        {"w": floats(1, 5, 4), "r": floats(1, 5, 5)},
+        (3, 1, 4),
+    ),
     "Reshape": ("Reshape (x, size)", {"size": ints(1, 4, 36)}, IMAGE),
-    "Resize": ('Resize <mode = "linear"> (x, , scales)', {"scales": np.float32([1, 1, 2, 2])}, IMAGE),
+    "Resize": (
+        'Resize <mode = "linear"> (x, , scales)',
+        {"scales": np.float32([1, 1, 2, 2])},
+        IMAGE,
+    ),
     "ReverseSequence": (
-        "ReverseSequence <time_axis = 1, batch_axis = 0> (x, at)", {"at": ints(2)}, IMAGE),
+        "ReverseSequence <time_axis = 1, batch_axis = 0> (x, at)",
+        {"at": ints(2)},
+        IMAGE,
+    ),
     "RoiAlign": (
         "RoiAlign <output_height = 2, output_width = 2> (x, c, at)",
-        {"c": np.float32([[0, 0, 5, 5]]), "at": ints(0)}, IMAGE),
+        {"c": np.float32([[0, 0, 5, 5]]), "at": ints(0)},
+        IMAGE,
+    ),
     "RotaryEmbedding": (
         "RotaryEmbedding (x, c, d, at)",
-        {"c": floats(6, 3), "d": floats(6, 3), "at": ints(0, 1, 2, 3, 4, 5).reshape(1, 6)}, IMAGE),
+        {"c": floats(6, 3), "d": floats(6, 3), "at": ints(0, 1, 2, 3, 4, 5).reshape(1, 6)},
+        IMAGE,
+    ),
     "STFT": ("STFT (x, step, , length)", {"step": np.int64(4), "length": np.int64(8)}, (1, 32, 1)),
     "ScatterElements": (
         "ScatterElements <axis = 1> (x, at, c)",
-        {"at": np.zeros((1, 1, 6, 6), np.int64), "c": floats(1, 1, 6, 6)}, IMAGE),
-    "ScatterND": ("ScatterND (x, at, c)",
-                  {"at": np.array([[0, 1]], np.int64), "c": floats(1, 6, 6)}, IMAGE),
-    "Slice": ("Slice (x, starts, ends, axes)",
-              {"starts": ints(1), "ends": ints(3), "axes": ints(1)}, IMAGE),
+        {"at": np.zeros((1, 1, 6, 6), np.int64), "c": floats(1, 1, 6, 6)},
+        IMAGE,
+    ),
+    "ScatterND": (
+        "ScatterND (x, at, c)",
+        {"at": np.array([[0, 1]], np.int64), "c": floats(1, 6, 6)},
+        IMAGE,
+    ),
+    "Slice": (
+        "Slice (x, starts, ends, axes)",
+        {"starts": ints(1), "ends": ints(3), "axes": ints(1)},
+        IMAGE,
+    ),
     "SpaceToDepth": ("SpaceToDepth <blocksize = 2> (x)", {}, IMAGE),
     "Split": ("Split <axis = 1> (x, sizes)", {"sizes": ints(1, 3)}, IMAGE),
     "Squeeze": ("Squeeze (x, axes)", {"axes": ints(0)}, IMAGE),
@@ -160,7 +224,8 @@ def graph_of(op: str, form: str, variant: int) -> onnx.ModelProto | None:
     prefix = "f = Greater (x, c)" if op in FLAGS else ""
     text = (
         f'<ir_version: 10, opset_import: ["" : {opset_of(op)}]> '
-        f"g (float[{','.join(map(str, shape))}] x) => (y) {{ {prefix} {OUTPUTS.get(op, 'y')} = {call} }}"
+        f"g (float[{','.join(map(str, shape))}] x) => (y) "
+        f"{{ {prefix} {OUTPUTS.get(op, 'y')} = {call} }}"
     )
     model = onnx.parser.parse_model(text)
     model.graph.initializer.extend(
@@ -174,10 +239,10 @@ def graph_of(op: str, form: str, variant: int) -> onnx.ModelProto | None:
     output.CopyFrom(helper.make_value_info("y", types["y"]) if "y" in types else output)
     if not output.type.tensor_type.elem_type:
         return None
-    return model if form == "float" else quantized(model, op, form, variant)
+    return model if form == "float" else quantized(model, form, variant)
 
 
-def quantized(model: onnx.ModelProto, op: str, form: str, variant: int) -> onnx.ModelProto | None:
+def quantized(model: onnx.ModelProto, form: str, variant: int) -> onnx.ModelProto | None:
     graph = model.graph
     dtype, zero, scale = STEPS[form]
     nodes: list[onnx.NodeProto] = []
@@ -186,10 +251,19 @@ def quantized(model: onnx.ModelProto, op: str, form: str, variant: int) -> onnx.
     def pair(name: str, *, source: str) -> str:
         encoding = (f"{name}_s", f"{name}_z")
         graph.initializer.extend(
-            (numpy_helper.from_array(np.float32(scale), encoding[0]),
-             numpy_helper.from_array(dtype(zero), encoding[1])))
-        nodes.append(helper.make_node("QuantizeLinear", [source, *encoding], [f"{name}_q"], name=f"{name}_Q"))
-        nodes.append(helper.make_node("DequantizeLinear", [f"{name}_q", *encoding], [f"{name}_d"], name=f"{name}_D"))
+            (
+                numpy_helper.from_array(np.float32(scale), encoding[0]),
+                numpy_helper.from_array(dtype(zero), encoding[1]),
+            )
+        )
+        nodes.append(
+            helper.make_node("QuantizeLinear", [source, *encoding], [f"{name}_q"], name=f"{name}_Q")
+        )
+        nodes.append(
+            helper.make_node(
+                "DequantizeLinear", [f"{name}_q", *encoding], [f"{name}_d"], name=f"{name}_D"
+            )
+        )
         return f"{name}_d"
 
     renamed["x"] = pair("x", source="x")
@@ -206,7 +280,11 @@ def quantized(model: onnx.ModelProto, op: str, form: str, variant: int) -> onnx.
         names = [f"{tensor.name}_i", f"{tensor.name}_is", f"{tensor.name}_iz"]
         for name, array in zip(names, (integers, step, point), strict=True):
             graph.initializer.append(numpy_helper.from_array(np.asarray(array), name))
-        nodes.append(helper.make_node("DequantizeLinear", names, [f"{tensor.name}_d"], name=f"{tensor.name}_D"))
+        nodes.append(
+            helper.make_node(
+                "DequantizeLinear", names, [f"{tensor.name}_d"], name=f"{tensor.name}_D"
+            )
+        )
         renamed[tensor.name] = f"{tensor.name}_d"
     for node in graph.node:
         inputs = [renamed.get(name, name) for name in node.input]
@@ -238,7 +316,11 @@ def encode(name: str, value: np.ndarray, form: str, variant: int) -> tuple[Any, 
         step = np.float32(1 / 64)
         return (np.rint(value / step) + 128).clip(0, 255).astype(np.uint8), step, np.uint8(128)
     step = np.float32(scale)
-    return (np.rint(value / step) + zero).clip(0, np.iinfo(dtype).max).astype(dtype), step, dtype(zero)
+    return (
+        (np.rint(value / step) + zero).clip(0, np.iinfo(dtype).max).astype(dtype),
+        step,
+        dtype(zero),
+    )
 
 
 class Compiler:
@@ -251,7 +333,9 @@ class Compiler:
         self.ort = ort
         ort.set_default_logger_severity(4)
         ort.register_execution_provider_library("QNNExecutionProvider", qnn.get_library_path())
-        self.devices = [it for it in ort.get_ep_devices() if it.ep_name == "QNNExecutionProvider"][:1]
+        self.devices = [it for it in ort.get_ep_devices() if it.ep_name == "QNNExecutionProvider"][
+            :1
+        ]
         self.backend = str(Path(qnn.LIB_DIR_FULL_PATH) / "libQnnHtp.so")
         self.versions = f"onnxruntime-qnn {qnn.__version__}, onnxruntime {ort.__version__}"
 
@@ -313,7 +397,9 @@ def main() -> int:
     table["measured_with"] = compiler.versions
     table["chips"] = CHIPS
     table["ops"] = dict(sorted(table["ops"].items()))
-    rows = ",\n".join(f"    {json.dumps(op)}: {json.dumps(row)}" for op, row in table["ops"].items())
+    rows = ",\n".join(
+        f"    {json.dumps(op)}: {json.dumps(row)}" for op, row in table["ops"].items()
+    )
     head = {key: value for key, value in table.items() if key != "ops"}
     text = json.dumps(head, indent=2).removesuffix("\n}") + f',\n  "ops": {{\n{rows}\n  }}\n}}\n'
     TABLE.write_text(text, encoding="utf-8")

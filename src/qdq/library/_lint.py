@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,6 @@ __all__ = ["LintResult", "lint", "tell_findings"]
 
 # Of the JSON document; it grows by fields, and this number when one changes its meaning.
 _SCHEMA = 1
-_TOLD = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +68,18 @@ def lint(model: ModelSource, *, target: str = "htp-v73") -> LintResult:
 
 
 def tell_findings(model: ir.Model, target: str, progress: Progress) -> tuple[Finding, ...]:
-    """Lint ``model`` inside another operation: the first findings become notices.
+    """Lint ``model`` inside another operation: of each rule, the first finding becomes a notice.
 
     The graph is not changed.  A target that the lint has no tables for finds nothing.
     """
     if target not in LINT_TARGETS:
         return ()
     found = lint_graph(model, target)
-    for finding in found[:_TOLD]:
-        progress.notice(f"lint for {target}: {finding.sentence()}")
-    if len(found) > _TOLD:
-        progress.notice(f"lint for {target}: {_rest(found[_TOLD:])}; qdq lint tells them all")
+    by_rule: dict[str, list[Finding]] = {}
+    for finding in found:
+        by_rule.setdefault(finding.rule, []).append(finding)
+    for findings in by_rule.values():
+        more = len(findings) - 1
+        told = f" The same holds in {more} more places; qdq lint tells them all." if more else ""
+        progress.notice(f"lint for {target}: {findings[0].sentence()}{told}")
     return found
-
-
-def _rest(found: Sequence[Finding]) -> str:
-    errors = sum(it.severity is Severity.ERROR for it in found)
-    parts = [f"{errors} more errors"] if errors else []
-    if len(found) - errors:
-        parts.append(f"{len(found) - errors} more warnings")
-    return " and ".join(parts)
