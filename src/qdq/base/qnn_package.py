@@ -8,6 +8,7 @@ from __future__ import annotations
 import platform
 import re
 from importlib import metadata
+from pathlib import Path
 
 from qdq.base.errors import MissingDependencyError, OptionError
 
@@ -45,8 +46,8 @@ def provider_version() -> str | None:
 def qairt_version() -> str | None:
     """Return the version of Qualcomm's SDK (QAIRT) that the package brings, or None."""
     try:
-        file = metadata.distribution(PACKAGE).locate_file(_ABOUT)
-        found = _QNN_VERSION.search(open(str(file), encoding="utf-8").read())  # noqa: PTH123, SIM115
+        file = Path(str(metadata.distribution(PACKAGE).locate_file(_ABOUT)))
+        found = _QNN_VERSION.search(file.read_text(encoding="utf-8"))
     except (metadata.PackageNotFoundError, OSError, UnicodeDecodeError):
         return None
     return found[1] if found else None

@@ -17,6 +17,7 @@ from qdq.base.options import Options
 from qdq.base.progress import Progress
 from qdq.base.qnn_package import PACKAGE, check_qairt, provider_version, require_qnn
 from qdq.library._io_spec import IoSpec, io_specs
+from qdq.library._lint import tell_findings
 from qdq.library._qnn_output import check_qnn_output, write_dlc, write_qnn
 from qdq.library._sources import PathLike, check_output
 from qdq.library._summary import TensorSummary
@@ -68,8 +69,8 @@ def plan_qnn(
 ) -> QnnJob:
     """Check what is asked of QNN.
 
-    Raises MissingDependencyError without the extra, OptionError, OutputError, SpecError for a device
-    that is not known, UnsupportedError for one without QNN or for several that no binary suits.
+    Raises MissingDependencyError without the extra, OptionError, OutputError, SpecError for a
+    device that is not known, UnsupportedError for one without QNN or several that no binary suits.
     """
     require_qnn()
     request = read_qnn_request(options, runtime=runtime)
@@ -111,6 +112,7 @@ def compile_for_qnn(
         progress.notice(notice)
     split = SplitClips()(model)
     changes = (*outcome.changes, *(str(note) for note in split.notes if note.applied))  # type: ignore[attr-defined]
+    tell_findings(model, f"htp-{job.target.arch}", progress)
     _tell_devices(job, progress)
     progress.step("compile", 1)
     made = compile_qnn(
