@@ -22,6 +22,7 @@ import numpy as np
 import qdq
 from benchmarks.common import work_folder
 from qdq.base.devices import find_device, htp_target
+from qdq.runtime import open_session
 
 ROOT = Path(__file__).resolve().parents[2]
 DEVICES = ("Samsung Galaxy S24", "Samsung Galaxy S25")
@@ -59,6 +60,13 @@ def outputs(model: Path, samples: Samples) -> list[np.ndarray]:
     return [array for name in sorted(found) for array in found[name]]
 
 
+def reference_outputs(model: Path, samples: Samples) -> list[np.ndarray]:
+    """Run ONNX Runtime as the model is written: fused integer kernels round otherwise."""
+    with open_session(model, optimize=False) as session:
+        found = [session.run(sample) for sample in samples]
+    return [one[name] for name in sorted(found[0]) for one in found]
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """Of a fresh process with its children: wall seconds, CPU seconds, peak memory in MiB.
@@ -92,7 +100,7 @@ def measure(model_id: str, precision: str) -> None:
 
     source, target = quantized(model_id, precision)
     samples = models.inputs(model_id, EVALUATION, seed=1)
-    truth, reference = outputs(source, samples), outputs(target, samples)
+    truth, reference = reference_outputs(source, samples), reference_outputs(target, samples)
     for device in DEVICES:
         chip = htp_target(find_device(device))
         row: dict[str, Any] = {"model": model_id, "precision": precision, "chip": chip.chipset}
