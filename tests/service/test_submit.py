@@ -18,7 +18,7 @@ from qdq.base.errors import (
 )
 from qdq.domain.records import Device, ModelType, Severity, TensorSpec, UploadState
 from qdq.domain.states import JobKind, JobState
-from qdq.service.submit import CompileOrder, InferenceOrder, LinkOrder, QuantizeOrder
+from qdq.service.orders import CompileOrder, InferenceOrder, LinkOrder, QuantizeOrder
 from service.workbench_fakes import IMAGE, ONNX_ANSWER, TFLITE_ANSWER
 
 HOST = Device("host")

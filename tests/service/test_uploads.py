@@ -20,7 +20,7 @@ from qdq.base.errors import (
 from qdq.domain.ids import IdKind, is_id
 from qdq.domain.records import ModelType, TensorSpec, UploadState
 from qdq.domain.states import JobState
-from qdq.service.submit import CompileOrder, Device, QuantizeOrder
+from qdq.service.orders import CompileOrder, Device, QuantizeOrder
 from qdq.service.uploads import plan_upload, read_plan
 from service.workbench_fakes import DATASET_ANSWER, ONNX_ANSWER, TFLITE_ANSWER, past
 
