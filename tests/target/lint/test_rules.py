@@ -68,6 +68,19 @@ class TestUnsupportedOp:
         assert "only between Q/DQ pairs" in one.why
         assert not found(qdq_graph("y = Asin (x_d)"), "unsupported_op")
 
+    def test_erf_is_taken_as_part_of_a_float_gelu_only(self, parse, qdq_graph, found):
+        text = "d = Div (x, r) e = Erf (d) a = Add (e, o) t = Mul (x, a)"
+        gelu = f"g (float[4] x) => (float y) {{ {text} y = Mul (t, h) }}"
+        numbers = {"r": np.float32(2**0.5), "o": np.float32(1), "h": np.float32(0.5)}
+        assert not found(parse(gelu, **numbers), "unsupported_op")
+        (one,) = found(qdq_graph("y = Erf (x_d)"), "unsupported_op")
+        assert "Gelu" in one.remedy
+
+    def test_what_is_documented_and_was_not_taken_is_a_warning(self, parse, found):
+        model = parse("g (float[4,5] x) => (float y) { y = ReduceProd <axes = [1]> (x) }")
+        (one,) = found(model, "unsupported_op")
+        assert one.severity is Severity.WARNING
+
     def test_weights_are_folded_before_ops_are_looked_at(self, parse, found):
         text = "g (float[4] x) => (float y) { h = Sinh (c) y = Add (x, h) }"
         assert not found(parse(text, c=np.ones(4, np.float32)), "unsupported_op")

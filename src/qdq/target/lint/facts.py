@@ -39,7 +39,8 @@ class OpRow:
 class HtpFacts:
     """One architecture.  ``float16``: its chips compute in fp16, whatever chip it is.
 
-    ``ops`` by op type, those of other domains as ``domain.Op``.  ``activations`` are the dtypes of
+    ``ops`` by op type, those of other domains as ``domain.Op``; ``documented`` are those that
+    the provider's documents name, whatever was measured.  ``activations`` are the dtypes of
     quantized activations, ``weights`` those of weights by that of the activation, and
     ``per_channel`` those that may have a scale for each channel; ``plain_dtypes`` are those of
     tensors without an encoding.  ``dynamic_matmul`` has the (first, second) dtypes of a MatMul of
@@ -52,6 +53,7 @@ class HtpFacts:
     float16: bool
     measured_with: str
     ops: Mapping[str, OpRow]
+    documented: frozenset[str]
     activations: frozenset[str]
     weights: Mapping[str, frozenset[str]]
     per_channel: frozenset[str]
@@ -77,6 +79,7 @@ def load_facts(target: str) -> HtpFacts:
         float16=row["float16"],
         measured_with=measured["measured_with"],
         ops={name: _op_row(op) for name, op in (measured["ops"] | table["contrib_ops"]).items()},
+        documented=frozenset(table["documented"]),
         activations=frozenset(row["activations"]),
         weights={name: frozenset(dtypes) for name, dtypes in row["weights"].items()},
         per_channel=frozenset(row["per_channel_dtypes"]),
