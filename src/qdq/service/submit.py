@@ -77,6 +77,7 @@ _OWN_OPTIONS = {
     "onnx_options": "onnx",
     "qnn_options": "qnn",
 }
+_SPELLED = {"tflite": "TFLite", "onnx": "ONNX", "qnn": "QNN"}
 _DEFAULT_TARGET = "No --target_runtime given: the result is an optimized ONNX model"
 # Quantized inside a compile job, by value of --quantize_full_type: weights and activations.
 _FULL_TYPES = {"int8": ("int8", "int8"), "int16": ("int8", "int16"), "w8a16": ("int8", "int16")}
@@ -336,7 +337,8 @@ def _refuse_foreign_options(options: Options, model: Model, runtime: str) -> Non
     for name, owner in _OWN_OPTIONS.items():
         if name in options.given and owner != _framework(runtime):
             raise OptionError(
-                f"Option --{name} is for {owner} models, and '{model.name}' is for {runtime}",
+                f"Option --{name} is for {_SPELLED[owner]} models, and '{model.name}' is for "
+                f"{runtime}",
                 remedy="Leave it out, or compile the model for that runtime",
             )
 
