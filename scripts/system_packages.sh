@@ -1,10 +1,19 @@
 #!/bin/sh
-# Debian packages that the server can use: installed when root, else named. Never uses sudo.
+# Debian packages that qdq can use: installed when root, else named. Never uses sudo.
+#   bubblewrap   the server's sandbox
+#   libatomic1   Qualcomm's libQnnSystem.so, which the extra [qnn] brings, is linked against it
 set -u
-command -v bwrap >/dev/null 2>&1 && exit 0
+missing=
+command -v bwrap >/dev/null 2>&1 || missing="$missing bubblewrap"
+if [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ]; then
+    ldconfig -p 2>/dev/null | grep -q 'libatomic\.so\.1' || missing="$missing libatomic1"
+fi
+[ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     apt-get update -qq >/dev/null 2>&1
-    apt-get install -y -qq bubblewrap >/dev/null 2>&1 && exit 0
+    # shellcheck disable=SC2086
+    apt-get install -y -qq $missing >/dev/null 2>&1 && exit 0
 fi
-echo "Not found: bubblewrap. Without it stages run in plain child processes; 'qdq doctor' tells." >&2
+echo "Not found:$missing. Without bubblewrap stages run in plain child processes, without libatomic1" >&2
+echo "no QNN target works; 'qdq doctor' tells." >&2
 exit 0

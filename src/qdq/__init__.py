@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
     from qdq.base.version import __version__
     from qdq.frontend import InputSpec
-    from qdq.library import compare, compile, inspect, profile, quantize, run
+    from qdq.library import compare, compile, inspect, link, lint, profile, quantize, run
 
 __all__ = [
     "ChildCrashError",
@@ -51,12 +51,14 @@ __all__ = [
     "compare",
     "compile",
     "inspect",
+    "link",
+    "lint",
     "profile",
     "quantize",
     "run",
 ]
 
-_FUNCTIONS = ("compare", "compile", "inspect", "profile", "quantize", "run")
+_FUNCTIONS = ("compare", "compile", "inspect", "link", "lint", "profile", "quantize", "run")
 _HOMES = {
     "InputSpec": "qdq.frontend",
     "__version__": "qdq.base.version",

@@ -22,7 +22,7 @@ from typing import IO
 from qdq.base.errors import OutputError
 from qdq.blobs import LocalBlobs, open_blobs
 from qdq.engine import LocalEngine
-from qdq.hosts import host_device
+from qdq.hosts import MachineHost, SimulatorHost, host_device
 from qdq.ports.repository import Repository
 from qdq.service import Workbench
 from qdq.service.jobs import Jobs
@@ -91,17 +91,20 @@ def open_workbench(data_dir: Path, *, workers: int = 1, lease: timedelta = _LEAS
         repository, blobs = _open_adapters(data_dir)
         stages = SandboxStageRunner(limits=Limits(threads=_threads(workers)))
         host = host_device()
+        hosts = (MachineHost(host), SimulatorHost())
         engine = LocalEngine(
             repository,
             blobs,
             stages,
             folder=scratch,
-            hosts=(host.name,),
+            hosts=hosts,
             workers=workers,
             lease=lease,
             alone=True,
         )
-        workbench = Workbench(repository, blobs, stages, engine, scratch=scratch, host=host)
+        workbench = Workbench(
+            repository, blobs, stages, engine, scratch=scratch, host=host, hosts=hosts
+        )
     except BaseException:
         lock.close()
         raise

@@ -30,6 +30,7 @@ def build_assets(folder: Path) -> None:
     onnx.save(_lookup(TensorProto.INT32), folder / "lookup32.onnx")
     onnx.save(_lookup(TensorProto.INT64), folder / "lookup64.onnx")
     onnx.save(_heavy(), folder / "heavy.onnx")
+    onnx.save(_sinh(), folder / "sinh.onnx")
     (folder / "broken.onnx").write_bytes(b"\x08\x07\x12\x04qdq?" * 64)
     _external(net, folder / "external.onnx")
     _zipped(folder / "external.onnx", folder / "external.zip")
@@ -85,6 +86,15 @@ def _two_inputs() -> onnx.ModelProto:
     ]
     inputs = [_info("left", (1, 4)), _info("right", (1, 4))]
     return _model(nodes, inputs, [_info("sum", (1, 4)), _info("difference", (1, 4))], {})
+
+
+def _sinh() -> onnx.ModelProto:
+    """An op that Qualcomm's HTP has no kernel for."""
+    nodes = [
+        helper.make_node("Relu", ["image"], ["relu"], name="relu"),
+        helper.make_node("Sinh", ["relu"], ["logits"], name="the_sinh"),
+    ]
+    return _model(nodes, [_info("image", SHAPE)], [_info("logits", SHAPE)], {})
 
 
 def _lookup(dtype: int) -> onnx.ModelProto:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from acceptance.harness import ROOT, STEERING, running_server
+from qdq.base.qnn_package import qnn_available
 
 pytestmark = [pytest.mark.medium, pytest.mark.timeout(600)]
 NEEDED = ("qai_hub", "torch", "efficientnet_lite_pytorch", "skimage", "foolbox")
@@ -58,4 +59,6 @@ def test_the_latency_benchmark_tells_both_latencies(tmp_path: Path) -> None:
         if len(words := line.split()) == 3 and words[2] == "ms"
     }
     assert set(told) == {"float", "w8a8"}
+    (qnn,) = [line for line in lines if "qnn" in line.lower()]
+    assert qnn_available() == ("ops on NPU, latency not known" in qnn)
     assert all(milliseconds > 0 for milliseconds in told.values())

@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from qdq.api import ApiLimits, create_app
 from qdq.api.wire import workbench_pb2 as pb
 from qdq.domain.records import Device
+from qdq.hosts import MachineHost, SimulatorHost
 from qdq.service import Workbench
 from qdq.service.limits import ServiceLimits
 from service import workbench_fakes as fakes
@@ -134,6 +135,9 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+HOST = Device("Host (Test CPU)", "6.1", fakes.HOST_ATTRIBUTES)
+
+
 @pytest.fixture
 def room(tmp_path: Path) -> Iterator[Room]:
     repository = fakes.FakeRepository()
@@ -148,7 +152,8 @@ def room(tmp_path: Path) -> Iterator[Room]:
         stages,
         engine,
         scratch=tmp_path / "scratch",
-        host=Device("Host (Test CPU)", "6.1", fakes.HOST_ATTRIBUTES),
+        host=HOST,
+        hosts=(MachineHost(HOST), SimulatorHost()),
         limits=LIMITS,
     )
     yield Room(workbench, repository, blobs, stages, engine)

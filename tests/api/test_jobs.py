@@ -312,7 +312,7 @@ async def test_artifacts_and_logs(wire):
     assert (await wire.http.get(listed.artifacts[0].url)).content == b"the log"
 
 
-@pytest.mark.parametrize("options", ["--target_runtime qnn_dlc", "--nonsense", "--output_names"])
+@pytest.mark.parametrize("options", ["--target_runtime voice_ai", "--nonsense", "--output_names"])
 async def test_bad_options_make_no_job(wire, options):
     job = pb.CompileJob(options=options)
     job.model.model_id = await wire.upload_model()
@@ -331,10 +331,13 @@ async def test_phones_run_nothing_yet(wire):
 
 
 async def test_link_says_what_is_missing(wire):
+    wire.room.stages.answers["inspect_model"] = {"format": "qnn_dlc", "hazards": []}
     job = pb.LinkJob()
     job.models.models.add(model_id=await wire.upload_model(model_type=pb.MODEL_TYPE_QNN_DLC))
     job.device.name = "Samsung Galaxy S24 (Family)"
-    assert "QNN tools" in await wire.refused(400, "POST", "jobs/", pb.Job(link_job=job))
+    assert "was not compiled by this workbench" in await wire.refused(
+        400, "POST", "jobs/", pb.Job(link_job=job)
+    )
 
 
 async def test_bodies_that_are_no_job(wire):

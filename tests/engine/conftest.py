@@ -17,6 +17,7 @@ from qdq.domain.ids import IdKind, new_id
 from qdq.domain.records import Dataset, Device, Inspection, Job, Model, ModelType, UploadState
 from qdq.domain.states import JobKind, JobState
 from qdq.engine import LocalEngine
+from qdq.hosts import MachineHost, SimulatorHost
 from qdq.ports.blobs import Blobs
 from qdq.ports.repository import Repository
 from qdq.ports.stages import CancelCheck, StageRequest, StageResult
@@ -103,7 +104,7 @@ class Bench:
     def engine(self, stages: PlayedStages, *, start: bool = True, **settings: Any) -> LocalEngine:
         given = {
             "folder": self.folder / "scratch",
-            "hosts": (HOST.name,),
+            "hosts": (MachineHost(HOST), SimulatorHost()),
             "lease": timedelta(seconds=10),
             "poll": timedelta(seconds=0.05),
         } | settings

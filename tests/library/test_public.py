@@ -9,7 +9,7 @@ import pytest
 
 import qdq
 
-FUNCTIONS = ("compare", "compile", "inspect", "profile", "quantize", "run")
+FUNCTIONS = ("compare", "compile", "inspect", "lint", "profile", "quantize", "run")
 
 
 def run_python(code: str) -> None:

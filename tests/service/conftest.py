@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from qdq.domain.records import Dataset, Device, Model, ModelType
+from qdq.hosts import MachineHost, SimulatorHost
 from qdq.service import Workbench
 from qdq.service.limits import ServiceLimits
 from service import workbench_fakes as fakes
 
 HOST = Device("Host (Test CPU)", "6.1", fakes.HOST_ATTRIBUTES)
+HOSTS = (MachineHost(HOST), SimulatorHost())
 LIMITS = ServiceLimits(inspect_s=0.2, part_bytes=1000, hold_s=2.0)
 
 
@@ -51,6 +53,13 @@ def room(tmp_path: Path) -> Room:
     stages.answers = {"inspect_model": fakes.ONNX_ANSWER, "inspect_dataset": fakes.DATASET_ANSWER}
     engine = fakes.FakeEngine()
     workbench = Workbench(
-        repository, blobs, stages, engine, scratch=tmp_path / "scratch", host=HOST, limits=LIMITS
+        repository,
+        blobs,
+        stages,
+        engine,
+        scratch=tmp_path / "scratch",
+        host=HOST,
+        hosts=HOSTS,
+        limits=LIMITS,
     )
     return Room(workbench, repository, blobs, stages, engine)

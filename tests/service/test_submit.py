@@ -18,7 +18,7 @@ from qdq.base.errors import (
 )
 from qdq.domain.records import Device, ModelType, Severity, TensorSpec, UploadState
 from qdq.domain.states import JobKind, JobState
-from qdq.service.submit import CompileOrder, InferenceOrder, LinkOrder, QuantizeOrder
+from qdq.service.orders import CompileOrder, InferenceOrder, QuantizeOrder
 from service.workbench_fakes import IMAGE, ONNX_ANSWER, TFLITE_ANSWER
 
 HOST = Device("host")
@@ -128,13 +128,6 @@ def test_download_of_tflite_has_its_suffix(room, lite):
     assert room.workbench.models.download(lite.id).filename == "net.tflite"
 
 
-@pytest.mark.parametrize("runtime", ["qnn_dlc", "qnn_context_binary"])
-def test_targets_that_are_missing_are_refused_by_name(room, runtime):
-    with pytest.raises(OptionError, match=runtime):
-        _compile(room, options=f"--target_runtime {runtime}")
-    assert not room.repository.jobs
-
-
 @pytest.mark.parametrize(
     ("device", "error"),
     [
@@ -227,9 +220,10 @@ def test_torchscript_needs_specs(room):
     assert _compile(room, model_id=model.id, input_specs=[SPEC])
 
 
-@pytest.mark.parametrize("kind", [ModelType.TFLITE, ModelType.QNN_CONTEXT_BINARY])
+@pytest.mark.parametrize("kind", [ModelType.TFLITE, ModelType.QNN_DLC])
 def test_compile_refuses_types_by_name(room, kind):
-    room.stages.answers["inspect_model"] = TFLITE_ANSWER
+    dlc = {"format": "qnn_dlc"}
+    room.stages.answers["inspect_model"] = TFLITE_ANSWER if kind is ModelType.TFLITE else dlc
     with pytest.raises(UnsupportedError, match=kind.name):
         _compile(room, model_id=room.add_model(kind).id)
 
@@ -258,8 +252,11 @@ def test_precisions_are_checked(room, pair):
 
 
 def test_quantize_takes_onnx_and_data_only(room):
+    room.stages.answers["inspect_model"] = {"format": "qnn_dlc"}
+    dlc = room.add_model(ModelType.QNN_DLC)
+    room.stages.answers["inspect_model"] = ONNX_ANSWER
     with pytest.raises(UnsupportedError, match="QNN_DLC"):
-        _quantize(room, model_id=room.add_model(ModelType.QNN_DLC).id)
+        _quantize(room, model_id=dlc.id)
     with pytest.raises(DatasetError):
         _quantize(room, calibration_id=None)
     with pytest.raises(NotFoundError):
@@ -315,17 +312,6 @@ def test_inference_needs_a_compiled_model(room):
     room.stages.answers["inspect_model"] = {"format": "torchscript"}
     with pytest.raises(UnsupportedError, match="Compile it"):
         _inference(room, model_id=room.add_model(ModelType.TORCHSCRIPT).id)
-
-
-def test_link_is_refused_with_what_is_missing(room):
-    dlc = room.add_model(ModelType.QNN_DLC).id
-    order = LinkOrder(model_ids=[dlc], device=PHONE)
-    with pytest.raises(UnsupportedError, match="QNN tools"):
-        room.workbench.submit.link(order)
-    with pytest.raises(UnsupportedError, match="ONNX"):
-        room.workbench.submit.link(LinkOrder(model_ids=[room.add_model().id], device=PHONE))
-    with pytest.raises(RequestError):
-        room.workbench.submit.link(LinkOrder(model_ids=[], device=PHONE))
 
 
 def test_a_target_can_be_used_before_and_after_its_job_is_done(room):
@@ -403,8 +389,7 @@ def test_inference_without_a_profile_says_what_is_of_no_use(room):
         ("--onnx_options nothing=1", "has no key 'nothing'"),
         ("--onnx_execution_providers qnn", "does not support --onnx_execution_providers"),
         ("--tflite_delegates gpu", "no device of this version has a GPU"),
-        ("--qnn_options context_priority=HIGH", "does not support --qnn_options"),
-        ("--qairt_version 2.50", "does not support --qairt_version"),
+        ("--qnn_options context_enable_graphs=g", "is for QNN models"),
         ("--max_profiler_iterations 0", "cannot be '0'"),
         ("--max_profiler_time x", "cannot be 'x'"),
     ],

@@ -20,7 +20,7 @@ from qdq.base.errors import (
 from qdq.domain.ids import IdKind, is_id
 from qdq.domain.records import ModelType, TensorSpec, UploadState
 from qdq.domain.states import JobState
-from qdq.service.submit import CompileOrder, Device, QuantizeOrder
+from qdq.service.orders import CompileOrder, Device, QuantizeOrder
 from qdq.service.uploads import plan_upload, read_plan
 from service.workbench_fakes import DATASET_ANSWER, ONNX_ANSWER, TFLITE_ANSWER, past
 
@@ -134,7 +134,7 @@ def test_tflite_is_inspected_with_its_encodings(room):
     assert (image.dtype, image.scale, image.zero_point) == ("int8", 0.5, -3)
 
 
-@pytest.mark.parametrize("kind", [ModelType.MLMODEL, ModelType.QNN_DLC])
+@pytest.mark.parametrize("kind", [ModelType.MLMODEL, ModelType.TETRART])
 def test_types_that_cannot_be_imported_are_stored_unread(room, kind):
     model = room.add_model(kind)
     assert model.upload is UploadState.READY

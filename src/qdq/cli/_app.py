@@ -10,8 +10,10 @@ import typer
 
 from qdq.base.errors import SpecError
 from qdq.cli._exits import FAILED, USAGE, CommandGroup
+from qdq.cli._lint import add_lint
 from qdq.cli._output import print_json, print_report
 from qdq.cli._progress import show_progress
+from qdq.cli._qnn import add_qnn
 from qdq.cli._server import add_commands
 
 if TYPE_CHECKING:
@@ -32,7 +34,10 @@ _DATA = "an .h5 in the client's layout, an .npz (samples on axis 0), or a folder
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="The model, as ONNX.")]
-Runnable = Annotated[Path, typer.Argument(metavar="MODEL", help="The model: ONNX or .tflite.")]
+Runnable = Annotated[
+    Path,
+    typer.Argument(metavar="MODEL", help="The model: ONNX, .tflite, or a compiled QNN model."),
+]
 AnyModel = Annotated[
     Path, typer.Argument(metavar="MODEL", help="ONNX, TorchScript (.pt), .pt2 or an AIMET folder.")
 ]
@@ -126,11 +131,16 @@ def compile(
             "--output",
             "-o",
             metavar="OUT",
-            help="Where to write; .onnx, or .tflite with '--target_runtime tflite'.",
+            help="Where to write: .onnx, .tflite, .bin, .dlc or .zip, as '--target_runtime' asks.",
         ),
     ],
     device: Annotated[
-        str | None, typer.Option("--device", metavar="NAME", help="The device to compile for.")
+        list[str] | None,
+        typer.Option(
+            "--device",
+            metavar="NAME",
+            help="The device to compile for; for QNN several, each with an option of its own.",
+        ),
     ] = None,
     input_spec: Annotated[
         list[str] | None,
@@ -180,7 +190,7 @@ def compile(
             model,
             output,
             input_specs=_specs(input_spec or []),
-            device=device,
+            device=device or None,
             options=options,
             calibration=calibration,
             float_model=float_model,
@@ -214,15 +224,30 @@ def run(
     ],
     threads: Threads = 0,
     options: JobOptions = "",
+    device: Annotated[
+        str | None,
+        typer.Option("--device", metavar="NAME", help="The device a QNN model is to be for."),
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option("--source", metavar="ONNX", help="The ONNX model that a DLC was made from."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Run a model on samples and write its outputs."""
+    """Run a model on samples and write its outputs; QNN models on Qualcomm's HTP simulator."""
     from qdq import library
     from qdq.cli import _tables
 
     with show_progress(as_json=as_json) as progress:
         result = library.run(
-            model, inputs, output, threads=threads, options=options, progress=progress
+            model,
+            inputs,
+            output,
+            threads=threads,
+            options=options,
+            device=device,
+            source=source,
+            progress=progress,
         )
     if as_json:
         print_json(result.to_dict())
@@ -315,4 +340,6 @@ def doctor(*, as_json: Json = False) -> None:
         raise typer.Exit(FAILED)
 
 
+add_lint(app)
+add_qnn(app)
 add_commands(app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import platform
 import re
@@ -18,6 +19,7 @@ from qdq.base.version import __version__
 
 __all__ = ["Check", "Examination", "examine"]
 
+_ATOMIC = "libatomic.so.1"
 _LOWEST_PYTHON = (3, 11)
 # Each line is a module, a tab, and "ok" or what went wrong.
 _IMPORT = """
@@ -82,7 +84,14 @@ def examine() -> Examination:
         version=__version__,
         python=f"{platform.python_implementation()} {platform.python_version()}",
         machine=describe_machine(),
-        checks=(_python(), *_packages(), _temporary_folder(), _sandbox(), *client_checks()),
+        checks=(
+            _python(),
+            *_packages(),
+            *_qnn(),
+            _temporary_folder(),
+            _sandbox(),
+            *client_checks(),
+        ),
     )
 
 
@@ -120,6 +129,35 @@ def _package(row: dict[str, Any], broken: str | None) -> Check:
         found=f"{state}; cannot be imported: {broken}" if broken else state,
         remedy=f"pip install {'--force-reinstall ' if broken else ''}'{wanted}'",
     )
+
+
+def _qnn() -> list[Check]:
+    """Return what QNN needs beside its package, and whose licences it has; nothing without it."""
+    from qdq.base.qnn_package import LICENCE_NOTE, provider_version, qairt_version
+
+    if provider_version() is None:
+        return []
+    try:
+        ctypes.CDLL(_ATOMIC)
+        loaded = True
+    except OSError:
+        loaded = False
+    return [
+        Check(
+            "libatomic1",
+            ok=loaded,
+            required=False,
+            found=f"{_ATOMIC} ({'found' if loaded else 'absent'}; Qualcomm's libraries need it)",
+            remedy="apt-get install libatomic1",
+        ),
+        Check(
+            "QAIRT",
+            ok=qairt_version() is not None,
+            required=False,
+            found=f"{qairt_version() or 'unknown'}; {LICENCE_NOTE}",
+            remedy="pip install --force-reinstall 'qdq[qnn]'",
+        ),
+    ]
 
 
 def _import_errors(modules: list[str]) -> dict[str, str]:

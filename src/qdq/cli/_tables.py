@@ -59,7 +59,11 @@ def compiled(result: CompileResult) -> Iterator[RenderableType]:
     precision = result.precision or "float"
     yield f"{precision} model for {result.target_runtime} on {result.device}"
     yield interface(result.input_spec, result.output_spec)
-    yield from written(result.output)
+    if result.qnn is not None:
+        from qdq.cli._tables_qnn import binary_lines
+
+        yield from binary_lines(result.qnn)
+    yield from written(result.output, result.source)
 
 
 def ran(result: RunResult) -> Iterator[RenderableType]:
@@ -67,7 +71,7 @@ def ran(result: RunResult) -> Iterator[RenderableType]:
     table = plain_table("output", "dtype", "shape")
     for info in result.tensors:
         table.add_row(info.name, info.dtype, shape_text(info.shape))
-    yield f"{result.samples} samples"
+    yield f"{result.samples} samples, {result.runtime}"
     yield table
     yield from written(result.output)
 
@@ -76,6 +80,12 @@ def inspected(result: Inspection) -> Iterator[RenderableType]:
     """Yield what a model is."""
     opsets = ", ".join(f"{domain} {version}" for domain, version in result.opsets.items())
     version = f"IR {result.ir_version}, opset {opsets}" if opsets else f"{result.ir_version}"
+    if result.qnn is not None:
+        from qdq.cli._tables_qnn import binary_lines
+
+        yield from binary_lines(result.qnn)
+        yield interface(result.input_spec, result.output_spec)
+        return
     yield (
         f"{result.format} ({version})"
         + (f", made by {result.producer}" if result.producer else "")

@@ -60,13 +60,17 @@ class Severity(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """Name, shape and dtype of an input or output; scale and zero point where it is quantized."""
+    """Name, shape and dtype of an input or output; scale and zero point where it is quantized.
+
+    ``graph`` names the graph that has it, in a model of several.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     scale: float | None = None
     zero_point: float | None = None
+    graph: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from qdq.engine.log import JobLog, attempt_folder
 from qdq.engine.results import collect
 from qdq.engine.silence import Silence
 from qdq.ports.blobs import Blobs
+from qdq.ports.device_host import DeviceHost
 from qdq.ports.repository import Repository
 from qdq.ports.stages import StageRequest, StageRunner
 from qdq.service.failures import is_curable
@@ -44,7 +45,7 @@ class Workshop:
     blobs: Blobs
     stages: StageRunner
     folder: Path
-    hosts: Collection[str]
+    hosts: Collection[DeviceHost]
     most_retries: int
     silence: Silence = field(default_factory=Silence)
 
@@ -121,7 +122,7 @@ def _work(claim: Claim, shop: Workshop, log: JobLog) -> None:
     log.write("done")
     ours = claim.finish(
         result=outcome.result,
-        artifacts=log.keep(shop.blobs),
+        artifacts=outcome.artifacts | log.keep(shop.blobs),
         target=outcome.target,
         output=outcome.output,
     )

@@ -2,56 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection
+from typing import TypeAlias
 
 from qdq.base.errors import DatasetError, ModelInvalidError, UnsupportedError
-from qdq.base.options import JobKind as OptionsKind
+from qdq.base.options import JobKind as OptionKind
 from qdq.base.options import parse_options
-from qdq.domain.records import Dataset, Job, Model, UploadState
+from qdq.domain.qnn import QNN_RUNTIMES
+from qdq.domain.records import Dataset, Job, Model, ModelType, UploadState
 from qdq.domain.states import JobKind, JobState
+from qdq.engine.planned import PlannedStage, states_on_device
+from qdq.engine.simulated import simulated
+from qdq.ports.device_host import DeviceHost, host_of
 from qdq.ports.repository import Repository
+from qdq.service.qnn import check_chip, require_sources, sources_of
 
 __all__ = ["PlannedStage", "expand", "is_early"]
 
 _VERIFIED_RUNTIMES = ("tflite",)
+Inputs: TypeAlias = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedStage:
-    """A stage to run: ``inputs`` are (fixed name, SHA-256 of the blob).
-
-    ``scope`` is part of its key in the cache: empty for pure work; a measurement has its job's id,
-    as a new job is to measure anew.  ``measures``: its times count, so it wants the machine alone.
-    """
-
-    stage: str
-    spec: Mapping[str, Any]
-    inputs: tuple[tuple[str, str], ...]
-    states: tuple[JobState, ...]
-    scope: str = ""
-    measures: bool = False
-
-
-def expand(job: Job, repository: Repository, *, hosts: Collection[str]) -> tuple[PlannedStage, ...]:
+def expand(
+    job: Job, repository: Repository, *, hosts: Collection[DeviceHost]
+) -> tuple[PlannedStage, ...]:
     """Return the stages of ``job`` in order.
 
-    ``hosts`` are the names of the devices that work runs on here.  Raises UnsupportedError for what
-    this version does not do, ModelInvalidError and DatasetError for inputs that are not there.
+    ``hosts`` carry out the jobs of devices.  Raises UnsupportedError for what nothing here does,
+    SpecError for a model that is for another chip, ModelInvalidError and DatasetError for inputs
+    that are not there.
     """
     if job.kind is JobKind.LINK:
-        raise UnsupportedError(
-            "This version of qdq cannot link models", remedy="Compile each model by itself"
-        )
-    inputs = (("model", _model_blob(job, repository)),)
+        return (_link(job, repository),)
+    model = _model(job, repository)
+    inputs: Inputs = (("model", str(model.blob)),)
     if job.kind is JobKind.COMPILE:
         data = _data("calibration", job, repository) or _verify_sources(job, repository)
-        return (_compile(job, (*inputs, *data)),)
+        return (_compile(job, model, (*inputs, *data), repository),)
     if job.kind is JobKind.QUANTIZE:
         return (_quantize(job, (*inputs, *_data("calibration", job, repository))),)
-    _check_host(job, hosts)
-    return _on_device(job, (*inputs, *_data("dataset", job, repository)))
+    host = _host(job, hosts)
+    inputs = (*inputs, *_data("dataset", job, repository))
+    if host.is_device:
+        return _on_device(job, inputs, host)
+    return simulated(job, model, inputs, host, repository)
 
 
 def is_early(job: Job, repository: Repository) -> bool:
@@ -69,14 +63,36 @@ def is_early(job: Job, repository: Repository) -> bool:
     return False
 
 
-def _compile(job: Job, inputs: tuple[tuple[str, str], ...]) -> PlannedStage:
+def _compile(job: Job, model: Model, inputs: Inputs, repository: Repository) -> PlannedStage:
     specs = {spec.name: [list(spec.shape), spec.dtype] for spec in job.input_specs}
-    # The device is a compile target and not where this runs; nothing of it changes an ONNX model.
-    spec = {"input_specs": specs or None, "options": job.options, "device": None}
+    options = parse_options(OptionKind.COMPILE, job.options)
+    # The device is a compile target and not where this runs; only for QNN it changes the model.
+    devices = None
+    if model.type is ModelType.QNN_CONTEXT_BINARY:
+        for device in job.devices:
+            check_chip(model, device, repository)
+    elif options.get_text("target_runtime") in QNN_RUNTIMES:
+        devices = [device.name for device in job.devices]
+    spec = {"input_specs": specs or None, "options": job.options, "device": devices}
     return PlannedStage("compile", spec, inputs, (JobState.OPTIMIZING_MODEL,))
 
 
-def _quantize(job: Job, inputs: tuple[tuple[str, str], ...]) -> PlannedStage:
+def _link(job: Job, repository: Repository) -> PlannedStage:
+    inputs = []
+    for index, model_id in enumerate(job.model_ids):
+        model = _usable(model_id, repository)
+        require_sources(model, "link")
+        inputs += [(f"source_{index}", blob) for blob in sources_of(model, repository).values()]
+    if len(inputs) != len(job.model_ids):
+        raise ModelInvalidError(
+            "The ONNX model that one of the DLCs was made from is not there any more",
+            remedy="Compile the DLCs again",
+        )
+    spec = {"options": job.options, "device": [device.name for device in job.devices]}
+    return PlannedStage("link", spec, tuple(inputs), (JobState.LINKING_MODELS,))
+
+
+def _quantize(job: Job, inputs: Inputs) -> PlannedStage:
     if len(inputs) < 2:
         raise DatasetError("A quantize job needs calibration data", remedy="Give a dataset")
     spec = {
@@ -87,16 +103,17 @@ def _quantize(job: Job, inputs: tuple[tuple[str, str], ...]) -> PlannedStage:
     return PlannedStage("quantize", spec, inputs, (JobState.QUANTIZING_MODEL,))
 
 
-def _on_device(job: Job, inputs: tuple[tuple[str, str], ...]) -> tuple[PlannedStage, ...]:
+def _on_device(job: Job, inputs: Inputs, host: DeviceHost) -> tuple[PlannedStage, ...]:
     measures = job.profiling or job.kind is JobKind.PROFILE
-    working = JobState.MEASURING_PERFORMANCE if measures else JobState.RUNNING_INFERENCE
-    states = (JobState.PROVISIONING_DEVICE, working)
+    states = states_on_device(job)
     spec = {"options": job.options, "threads": 0}
     stages = []
     if job.kind is JobKind.INFERENCE and job.dataset_id is not None:
-        stages.append(PlannedStage("run", spec, inputs, states))
+        stages.append(PlannedStage(host.run_stage, spec, inputs, states))
     if measures:
-        stages.append(PlannedStage("profile", spec, inputs, states, scope=job.id, measures=True))
+        stages.append(
+            PlannedStage(host.profile_stage, spec, inputs, states, scope=job.id, measures=True)
+        )
     if not stages:
         raise DatasetError(
             "An inference job without profiling needs inputs", remedy="Give a dataset"
@@ -104,24 +121,30 @@ def _on_device(job: Job, inputs: tuple[tuple[str, str], ...]) -> tuple[PlannedSt
     return tuple(stages)
 
 
-def _check_host(job: Job, hosts: Collection[str]) -> None:
+def _host(job: Job, hosts: Collection[DeviceHost]) -> DeviceHost:
     for device in job.devices:
-        if device.name not in hosts:
-            raise UnsupportedError(
-                f"No host serves the device '{device.name}', so nothing can run on it",
-                remedy=f"Run on {' or '.join(repr(name) for name in sorted(hosts))}",
-            )
+        host = host_of(hosts, device)
+        if host is not None:
+            return host
+    name = job.devices[0].name if job.devices else ""
+    told = " or ".join(repr(host.label) for host in hosts if host.is_device)
+    raise UnsupportedError(
+        f"No host serves the device '{name}', so nothing can run on it", remedy=f"Run on {told}"
+    )
 
 
-def _model_blob(job: Job, repository: Repository) -> str:
-    model_id = job.model_ids[0] if job.model_ids else ""
+def _model(job: Job, repository: Repository) -> Model:
+    return _usable(job.model_ids[0] if job.model_ids else "", repository)
+
+
+def _usable(model_id: str, repository: Repository) -> Model:
     model = repository.get_model(model_id)
     if model is None or model.blob is None or model.upload is UploadState.BAD:
         raise ModelInvalidError(
             f"The model {model_id} {_what_is_wrong(model, repository)}",
             remedy="Submit with another model",
         )
-    return model.blob
+    return model
 
 
 def _data(name: str, job: Job, repository: Repository) -> tuple[tuple[str, str], ...]:
@@ -138,7 +161,7 @@ def _data(name: str, job: Job, repository: Repository) -> tuple[tuple[str, str],
 
 def _verify_sources(job: Job, repository: Repository) -> tuple[tuple[str, str], ...]:
     """Return what a job quantized the model from, where it is verified and both are still there."""
-    options = parse_options(OptionsKind.COMPILE, job.options)
+    options = parse_options(OptionKind.COMPILE, job.options)
     if options.get_text("target_runtime") not in _VERIFIED_RUNTIMES:
         return ()
     model = repository.get_model(job.model_ids[0])

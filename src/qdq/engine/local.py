@@ -16,6 +16,7 @@ from qdq.domain.states import JobState
 from qdq.engine.carry import Workshop, carry_out, give_up
 from qdq.engine.claim import Claim, Stop
 from qdq.ports.blobs import Blobs
+from qdq.ports.device_host import DeviceHost
 from qdq.ports.repository import Repository
 from qdq.ports.stages import StageRunner
 
@@ -33,8 +34,8 @@ _PAGE = 200
 class LocalEngine:
     """Implements ports.Engine with ``workers`` threads, each running one stage at a time.
 
-    ``folder`` is where attempts work and their logs grow (``live_log``); ``hosts`` are the names of
-    the devices that this machine serves.  A failure that another attempt may cure is tried again
+    ``folder`` is where attempts work and their logs grow (``live_log``); ``hosts`` carry out the
+    jobs of devices.  A failure that another attempt may cure is tried again
     ``most_retries`` times, and a job whose worker died ``most_losses`` times fails.
     ``alone`` says that no other engine works on this table: then what is claimed at the start was
     left by one that died, and is given back at once.
@@ -47,7 +48,7 @@ class LocalEngine:
         stages: StageRunner,
         *,
         folder: Path,
-        hosts: Collection[str] = (),
+        hosts: Collection[DeviceHost] = (),
         workers: int = 1,
         lease: timedelta = timedelta(seconds=30),
         poll: timedelta = timedelta(seconds=1),

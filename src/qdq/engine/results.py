@@ -4,7 +4,10 @@
 ``precision`` and ``options``; of a quantize job ``precision``, ``options``, ``metrics`` (a row for
 each output), ``sites``, ``calibration_samples`` and ``report`` (the blob of the whole report); of
 an inference or profile job ``profile`` (its JSON form: times in microseconds, memory in bytes) if
-it measured, ``samples`` and ``outputs`` if it ran.
+it measured, ``samples`` and ``outputs`` if it ran; on the HTP simulator ``runtime``, which names
+it, ``agreement`` with ONNX Runtime by output, and ``placement`` in short.  A job that made a QNN
+model has ``qnn``, what its binary told when read back; of a DLC ``source``, the blob of the ONNX
+model behind it; a link job ``graphs`` and sizes.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import PurePath
 from typing import Any
 
 from qdq.base.errors import ChildCrashError
@@ -26,11 +30,19 @@ __all__ = ["DATASET_LIFE", "Outcome", "collect"]
 DATASET_LIFE = timedelta(days=30)
 
 _KEPT = {
-    "compile": ("target_runtime", "precision", "options"),
+    "compile": ("target_runtime", "precision", "options", "qnn"),
     "quantize": ("precision", "options", "metrics", "sites", "calibration_samples"),
     "run": ("samples", "outputs"),
     "profile": ("profile",),
+    "simulate": ("samples", "outputs", "runtime", "agreement"),
+    "placement": ("placement",),
+    "link": ("graphs", "separate_bytes", "linked_bytes", "weights_shared", "qnn", "options"),
 }
+_TRACE = "placement.json"
+# The wire's JobArtifactType PROFILE_TRACE.
+_PROFILE_TRACE = 6
+_SOURCES = ("model.source.onnx", "source.zip")
+_FORMATS = {".tflite": "tflite", ".bin": "qnn_context_binary", ".dlc": "qnn_dlc"}
 _MOST_DIMENSIONS = 64
 
 
@@ -41,6 +53,7 @@ class Outcome:
     result: dict[str, Any]
     target: tuple[str, int, str, Inspection] | None = None
     output: tuple[Dataset, ...] = field(default=())
+    artifacts: dict[int, str] = field(default_factory=dict)
 
 
 def collect(job: Job, finished: Mapping[str, FinishedStage], *, now: datetime) -> Outcome:
@@ -49,22 +62,34 @@ def collect(job: Job, finished: Mapping[str, FinishedStage], *, now: datetime) -
     for stage, done in finished.items():
         result |= {name: done.answer[name] for name in _KEPT[stage] if name in done.answer}
     if job.kind is JobKind.COMPILE:
-        return Outcome(result, target=_target(finished["compile"]))
+        done = finished["compile"]
+        kept = next((it for it in _SOURCES if it in done.outputs), None)
+        result |= {} if kept is None else {"source": done.outputs[kept][0]}
+        return Outcome(result, target=_target(done))
+    if job.kind is JobKind.LINK:
+        return Outcome(result, target=_target(finished["link"]))
     if job.kind is JobKind.QUANTIZE:
         done = finished["quantize"]
         if "report.json" in done.outputs:
             result["report"] = done.outputs["report.json"][0]
         return Outcome(result, target=_target(done))
-    if "run" in finished:
-        return Outcome(result, output=(_dataset(job, finished["run"], now),))
-    return Outcome(result)
+    ran = finished.get("run") or finished.get("simulate")
+    placed = finished.get("placement")
+    trace = None if placed is None else placed.outputs.get(_TRACE)
+    return Outcome(
+        result,
+        output=() if ran is None else (_dataset(job, ran, now),),
+        artifacts={} if trace is None else {_PROFILE_TRACE: trace[0]},
+    )
 
 
 def _target(done: FinishedStage) -> tuple[str, int, str, Inspection]:
     name, blob, size = _output(done)
-    details = {key: done.answer[key] for key in ("precision", "options") if key in done.answer}
+    kept = ("precision", "options", "qnn")
+    details = {key: done.answer[key] for key in kept if done.answer.get(key) is not None}
+    kind = details.get("qnn", {}).get("kind")
     inspection = Inspection(
-        format="tflite" if name.endswith(".tflite") else "onnx",
+        format=str(kind or _FORMATS.get(PurePath(name).suffix, "onnx")),
         inputs=_specs(done.answer.get("input_spec")),
         outputs=_specs(done.answer.get("output_spec")),
         details=details,
@@ -79,7 +104,7 @@ def _dataset(job: Job, done: FinishedStage, now: datetime) -> Dataset:
     )
     return Dataset(
         id=job.output_dataset_id or new_id(IdKind.DATASET),
-        name=f"{job.name} outputs",
+        name=f"{job.name} outputs{_computed_by(done)}",
         created=now,
         expires=now + DATASET_LIFE,
         upload=UploadState.READY,
@@ -88,6 +113,12 @@ def _dataset(job: Job, done: FinishedStage, now: datetime) -> Dataset:
         size=size,
         inspection=inspection,
     )
+
+
+def _computed_by(done: FinishedStage) -> str:
+    """Return what outputs of a stand-in say of themselves."""
+    runtime = done.answer.get("runtime")
+    return f" ({runtime})" if isinstance(runtime, str) else ""
 
 
 def _output(done: FinishedStage) -> tuple[str, str, int]:
@@ -112,6 +143,7 @@ def _spec(row: object) -> TensorSpec:
                 dtype,
                 scale=_number(rest.get("scale")),
                 zero_point=_number(rest.get("zero_point")),
+                graph=_text(rest.get("graph")),
             )
     raise _malformed("tells an input or output without name, dtype or shape")
 
@@ -127,6 +159,10 @@ def _shape(dims: object) -> tuple[int, ...]:
 
 def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _count(answer: Mapping[str, Any]) -> int:

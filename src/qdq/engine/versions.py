@@ -11,6 +11,7 @@ __all__ = ["tool_versions"]
 
 _TOOLS = (
     "onnxruntime",
+    "onnxruntime-qnn",
     "ai-edge-litert",
     "onnx",
     "onnx-ir",

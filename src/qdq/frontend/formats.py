@@ -12,6 +12,7 @@ from typing import BinaryIO, NoReturn
 
 from qdq.base.archives import BoundedListing
 from qdq.base.errors import ModelCorruptError, ModelInvalidError, QdqError, UnsupportedError
+from qdq.base.qnn_files import QnnKind, qnn_kind
 from qdq.graph import model_file
 from qdq.graph.wire import is_onnx_file, read_model_proto
 
@@ -27,13 +28,26 @@ _TAKEN = "Give ONNX, TorchScript (.pt) or a torch ExportedProgram (.pt2)"
 
 
 class ModelFormat(Enum):
-    """The kinds of model that are known by their content; all but TFLITE can be imported."""
+    """The kinds of model that are known by their content.
+
+    TFLITE and those of QNN are compiled already, and cannot be imported.
+    """
 
     ONNX = "ONNX"
     TORCHSCRIPT = "TorchScript"
     EXPORTED_PROGRAM = "a torch ExportedProgram"
     AIMET = "an AIMET folder"
     TFLITE = "a TFLite model"
+    QNN_CONTEXT_BINARY = "a QNN context binary"
+    QNN_PRECOMPILED = "a precompiled QNN model"
+    QNN_DLC = "a QNN DLC"
+
+
+_QNN = {
+    QnnKind.CONTEXT_BINARY: ModelFormat.QNN_CONTEXT_BINARY,
+    QnnKind.PRECOMPILED: ModelFormat.QNN_PRECOMPILED,
+    QnnKind.DLC: ModelFormat.QNN_DLC,
+}
 
 
 def detect_format(path: str | os.PathLike[str]) -> ModelFormat:
@@ -44,6 +58,9 @@ def detect_format(path: str | os.PathLike[str]) -> ModelFormat:
     looks like a model and is not (a pickled module, weights alone), ModelCorruptError for the rest.
     """
     place = Path(path)
+    kind = qnn_kind(place)
+    if kind is not None:
+        return _QNN[kind]
     if place.is_dir():
         return _detect_folder(place)
     with open_regular(place) as file:
@@ -90,8 +107,6 @@ def _detect_archive(place: Path, file: BinaryIO) -> ModelFormat:
         return ModelFormat.TORCHSCRIPT
     if "data.pkl" in inner:
         _refuse_pickle(place)
-    if any(name.startswith("dlc.metadata") for name in names):
-        _unsupported("a QNN DLC")(place)
     if any(name.endswith(".onnx") for name in names):
         raise UnsupportedError(
             f"'{place}' is a zip archive of an ONNX model",

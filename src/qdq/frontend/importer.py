@@ -17,6 +17,13 @@ from qdq.graph import load_model
 
 __all__ = ["import_model"]
 
+_COMPILED = (
+    ModelFormat.TFLITE,
+    ModelFormat.QNN_CONTEXT_BINARY,
+    ModelFormat.QNN_PRECOMPILED,
+    ModelFormat.QNN_DLC,
+)
+
 
 def import_model(
     path: str | os.PathLike[str],
@@ -45,7 +52,7 @@ def import_model(
             f"'{source}' is {kind.value}, whose encodings a graph alone does not hold",
             remedy="Compile it: qdq compile FOLDER -o OUT.onnx",
         )
-    elif kind is ModelFormat.TFLITE:
+    elif kind in _COMPILED:
         raise UnsupportedError(
             f"'{source}' is {kind.value}, which cannot be imported",
             remedy="Give ONNX, TorchScript (.pt) or a torch ExportedProgram (.pt2)",

@@ -1,5 +1,7 @@
-"""The devices that run work: in this version this machine, and nothing that it is not."""
+"""Who runs jobs of devices: this machine for itself, the HTP simulator for phones and boards."""
 
 from qdq.hosts.host import host_device
+from qdq.hosts.machine import MachineHost
+from qdq.hosts.simulator import SimulatorHost
 
-__all__ = ["host_device"]
+__all__ = ["MachineHost", "SimulatorHost", "host_device"]

@@ -4,6 +4,9 @@ from qdq.library._compare import compare
 from qdq.library._compile import CompileResult, compile
 from qdq.library._inspect import Inspection, inspect
 from qdq.library._io_spec import IoSpec
+from qdq.library._link import LinkResult, link
+from qdq.library._lint import LintResult, lint
+from qdq.library._placement import QnnPlacement, qnn_placement
 from qdq.library._profile import profile
 from qdq.library._quantize import QuantizeResult, quantize
 from qdq.library._run import RunResult, run
@@ -12,12 +15,18 @@ __all__ = [
     "CompileResult",
     "Inspection",
     "IoSpec",
+    "LinkResult",
+    "LintResult",
+    "QnnPlacement",
     "QuantizeResult",
     "RunResult",
     "compare",
     "compile",
     "inspect",
+    "link",
+    "lint",
     "profile",
+    "qnn_placement",
     "quantize",
     "run",
 ]

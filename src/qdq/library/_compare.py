@@ -8,6 +8,7 @@ from qdq.library._load import is_tflite_source, read_model, runnable
 from qdq.library._report import write_report
 from qdq.library._sources import ModelSource, PathLike, SampleSource, check_output
 from qdq.runtime import Comparison, compare_models, compare_outputs
+from qdq.runtime.qnn.files import is_qnn
 
 __all__ = ["compare"]
 
@@ -26,16 +27,17 @@ def compare(
 
     ``report`` is a file to write the comparison to, as JSON.  ``tensors=False`` leaves the inner
     tensors out; ``optimize`` runs the models with ONNX Runtime's optimisations, as deployment does.
-    Of TFLite models the outputs are compared, as deployment gives them; where one model exchanges
+    Of TFLite models and compiled QNN models, which run on Qualcomm's HTP simulator, the outputs are
+    compared, as deployment gives them; where one model exchanges
     integers and the other floats, by the real numbers that the integers stand for.
     Raises SpecError where inputs or outputs cannot be matched, DatasetError, OutputError, and the
     errors of models that cannot be read or run.
     """
     report_file = None if report is None else check_output(report, (a, b, inputs))
     with open_samples(inputs) as samples:
-        if is_tflite_source(a) or is_tflite_source(b):
+        if _is_compiled(a) or _is_compiled(b):
             if tensors:
-                progress.notice("Inner tensors are not compared: a TFLite model has its own")
+                progress.notice("Inner tensors are not compared: a compiled model has its own")
             comparison = compare_outputs(
                 runnable(a), runnable(b), samples, optimize=optimize, progress=progress
             )
@@ -51,3 +53,7 @@ def compare(
     if report_file is not None:
         write_report(report_file, comparison.to_dict())
     return comparison
+
+
+def _is_compiled(source: ModelSource) -> bool:
+    return is_tflite_source(source) or is_qnn(source)

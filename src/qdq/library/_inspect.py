@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from qdq.frontend import ModelFormat, detect_format, import_aimet
+from qdq.library._inspect_qnn import describe_qnn
 from qdq.library._inspect_tflite import describe_tflite
 from qdq.library._io_spec import IoSpec, io_specs
 from qdq.library._load import is_tflite_source, read_model
@@ -20,6 +21,7 @@ from qdq.library._summary import (
     find_hazards,
     find_quantization,
 )
+from qdq.runtime.qnn.files import is_qnn
 
 __all__ = ["Inspection", "inspect"]
 
@@ -29,7 +31,8 @@ class Inspection:
     """What ``inspect`` found; ``parameters`` counts elements of weights and constants.
 
     ``input_spec`` and ``output_spec`` tell scale and zero point where the compiler noted them, and
-    of TFLite always.  ``ir_version`` of a TFLite file is that of its schema; it has no opsets.
+    of TFLite and QNN always.  ``ir_version`` of a TFLite file is that of its schema; it has no
+    opsets.  ``qnn`` is what a compiled QNN model tells of chip, graphs and SDK.
     """
 
     format: str
@@ -46,6 +49,7 @@ class Inspection:
     parameter_bytes: int
     quantization: Quantization
     hazards: tuple[Hazard, ...]
+    qnn: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -53,13 +57,16 @@ class Inspection:
 
 
 def inspect(model: ModelSource) -> Inspection:
-    """Describe an ONNX model (a path or in memory) or a TFLite file; dynamic dims are welcome.
+    """Describe an ONNX model (a path or in memory), a TFLite file or a compiled QNN model.
 
+    Dynamic dims are welcome.  QNN files are read by Qualcomm's library in a child process.
     Of an AIMET folder the float graph is described, and the encodings are checked.  Raises
-    ModelCorruptError or ModelInvalidError for what cannot be read, and UnsupportedError for
-    another format.
+    ModelCorruptError or ModelInvalidError for what cannot be read, UnsupportedError for another
+    format, and MissingDependencyError for QNN without its extra.
     """
     path = path_of(model)
+    if path is not None and is_qnn(path):
+        return Inspection(**describe_qnn(path))
     if path is not None and is_tflite_source(path):
         return Inspection(**describe_tflite(path))
     is_aimet = path is not None and path.is_dir() and detect_format(path) is ModelFormat.AIMET

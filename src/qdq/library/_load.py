@@ -22,8 +22,16 @@ from qdq.graph import check_static_inputs, load_model, model_file, model_from_pr
 from qdq.library._aimet import apply_encodings
 from qdq.library._sources import ModelSource, path_of
 from qdq.runtime.litert.model_file import is_tflite
+from qdq.runtime.qnn.files import is_qnn
 
 __all__ = ["import_source", "is_tflite_source", "protect_weights", "read_model", "runnable"]
+
+_COMPILED = (
+    ModelFormat.TFLITE,
+    ModelFormat.QNN_CONTEXT_BINARY,
+    ModelFormat.QNN_PRECOMPILED,
+    ModelFormat.QNN_DLC,
+)
 
 
 def read_model(source: ModelSource) -> ir.Model:
@@ -39,7 +47,7 @@ def read_model(source: ModelSource) -> ir.Model:
         return model_from_proto(copy, folder=Path.cwd())
     path = Path(source)
     found = detect_format(path)
-    if found is ModelFormat.TFLITE:
+    if found in _COMPILED:
         raise UnsupportedError(
             f"'{path}' is {found.value}, and only ONNX is taken here",
             remedy="Give the ONNX model that it was compiled from",
@@ -74,9 +82,9 @@ def import_source(source: ModelSource, specs: InputSpecs | None, *, progress: Pr
 def runnable(source: ModelSource) -> Path | ir.Model:
     """Return what a session is opened on: the file as it is, once it is known to be sound.
 
-    TFLite files, as well as ONNX, can be run; their session checks them.
+    TFLite files and compiled QNN models, as well as ONNX, can be run; their session checks them.
     """
-    if is_tflite_source(source):
+    if is_tflite_source(source) or is_qnn(source):
         return Path(source)  # type: ignore[arg-type]
     model = read_model(source)
     path = path_of(source)

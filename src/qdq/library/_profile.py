@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from qdq.base.errors import OptionError
+from qdq.base.errors import OptionError, UnsupportedError
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.dataset import open_samples
 from qdq.graph import model_file
@@ -13,6 +13,7 @@ from qdq.library._execution import execution_options, tell_units, threads_of
 from qdq.library._load import is_tflite_source, read_model
 from qdq.library._sources import PathLike, SampleSource
 from qdq.runtime import Profile, profile_model
+from qdq.runtime.qnn.files import is_qnn
 
 __all__ = ["profile"]
 
@@ -34,8 +35,14 @@ def profile(
     ``iterations`` is another way to say ``--max_profiler_iterations``.  Without ``inputs`` the data
     are random, which the result says.  ``threads`` 0 takes all cores.  Raises OptionError,
     DatasetError, MissingDependencyError where LiteRT is not installed, and the errors of models
-    that cannot be read or run.
+    that cannot be read or run; UnsupportedError for models compiled for an NPU.
     """
+    if is_qnn(model):
+        raise UnsupportedError(
+            f"'{model}' is compiled for an NPU, which this machine does not have: no latency can "
+            "be known from it",
+            remedy="'qdq placement' tells what runs on the NPU; measure on the device",
+        )
     tflite = is_tflite_source(model)
     parsed = execution_options(options, threads=threads, tflite=tflite)
     if iterations is not None and _ITERATIONS in parsed.given:

@@ -13,18 +13,26 @@ from qdq.base.precision import Precision, check_precision
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.dataset import open_samples
 from qdq.graph import save_model
+from qdq.library._lint import tell_findings
 from qdq.library._load import protect_weights, read_model
 from qdq.library._notices import NoticeKeeper
 from qdq.library._report import write_report
 from qdq.library._sources import ModelSource, PathLike, SampleSource, check_output
 from qdq.quantizer import QuantizationReport, quantize_model
+from qdq.target.lint import Finding
 
 __all__ = ["QuantizeResult", "quantize"]
+
+# The HTP architecture that a quantize target promises to suit, where it promises one.
+_LINTED = {"portable": "htp-v73", "htp-v68": "htp-v68"}
 
 
 @dataclass(frozen=True, slots=True)
 class QuantizeResult:
-    """A quantized model in memory, where it was written, and how good it is."""
+    """A quantized model in memory, where it was written, and how good it is.
+
+    ``findings`` are those of the lint, for quantize targets that are to run on HTP.
+    """
 
     model: ir.Model
     precision: Precision
@@ -33,6 +41,7 @@ class QuantizeResult:
     notices: tuple[str, ...]
     output: Path | None
     report_file: Path | None
+    findings: tuple[Finding, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form, without the model."""
@@ -42,6 +51,7 @@ class QuantizeResult:
             "precision": self.precision.name,
             "options": self.options.to_text(),
             "notices": list(self.notices),
+            "findings": [finding.to_dict() for finding in self.findings],
             "report": self.report.to_dict(),
         }
 
@@ -81,6 +91,8 @@ def quantize(
             options=parsed,
             progress=keeper,
         )
+    linted = _LINTED.get(parsed.get_text("quantize_target"), "")
+    findings = tell_findings(done.model, linted, keeper)
     if target is not None:
         save_model(done.model, target)
     if report_file is not None:
@@ -93,4 +105,5 @@ def quantize(
         notices=keeper.notices,
         output=target,
         report_file=report_file,
+        findings=findings,
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
+from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.runtime.tensors import Array, TensorInfo
 
-__all__ = ["Session"]
+__all__ = ["Session", "StreamSession"]
 
 
 class Session(Protocol):
@@ -49,3 +50,16 @@ class Session(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+
+@runtime_checkable
+class StreamSession(Protocol):
+    """A session that runs many samples better together than one by one, in flat memory.
+
+    ``run_stream`` yields the outputs of each sample, in order; errors are those of ``run``.
+    """
+
+    def run_stream(
+        self, samples: Iterable[Mapping[str, Array]], *, progress: Progress = NO_PROGRESS
+    ) -> Iterator[dict[str, Array]]:
+        """Yield the outputs of one sample after the other."""

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.dataset import InputLayout, Samples, fit_samples
-from qdq.runtime.port import Session
+from qdq.runtime.port import Session, StreamSession
 from qdq.runtime.sessions import open_runnable
 from qdq.runtime.tensors import Array
 
@@ -44,6 +44,9 @@ def iter_run(
     """Yield the outputs of one sample after the other; nothing is kept."""
     fit_samples(samples, input_layouts(session))
     progress.step("run", len(samples))
+    if isinstance(session, StreamSession):
+        yield from session.run_stream(samples, progress=progress)
+        return
     for sample in samples:
         yield session.run(sample)
         progress.advance()

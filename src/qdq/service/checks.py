@@ -81,7 +81,8 @@ def check_samples(data: Inspection, model: Inspection) -> None:
     """
     if data.samples == 0:
         raise DatasetError("The dataset has no samples", remedy="Give at least one")
-    if not data.inputs or not model.inputs:
+    # Of several graphs the job's options choose one, and it looks itself.
+    if not data.inputs or not model.inputs or any(it.graph for it in model.inputs):
         return
     wanted = {it.name: it for it in model.inputs}
     given = {it.name: it for it in data.inputs}

@@ -7,17 +7,20 @@ from collections.abc import Sequence
 from qdq.base.devices import device_catalogue
 from qdq.base.errors import RequestError, UnsupportedError
 from qdq.base.machine import HOST
+from qdq.domain.qnn import QNN_RUNTIMES
 from qdq.domain.records import Device
+from qdq.ports.device_host import DeviceHost, host_of
 from qdq.service.intervals import parse_os_filter, version_key
 
 __all__ = ["DeviceCatalogue"]
 
 
 class DeviceCatalogue:
-    """The host, on which jobs run, and the phones and boards, which are compile targets."""
+    """The host, and the phones and boards to compile for; ``hosts`` run jobs of either."""
 
-    def __init__(self, host: Device) -> None:
+    def __init__(self, host: Device, hosts: Sequence[DeviceHost] = ()) -> None:
         self.host = host
+        self._hosts = tuple(hosts)
         self._phones = tuple(
             Device(name=it.name, os=it.os, attributes=it.attributes) for it in device_catalogue()
         )
@@ -64,13 +67,30 @@ class DeviceCatalogue:
             raise RequestError(f"There is no device {_told(asked)}", remedy=self._offer())
         return found
 
-    def require_host(self, device: Device, what: str) -> None:
-        """Raise UnsupportedError unless ``device`` can carry out ``what`` jobs."""
+    def host_for(self, device: Device, runtime: str, what: str) -> DeviceHost:
+        """Return who carries out ``what`` jobs of ``runtime`` models on ``device``.
+
+        Raises UnsupportedError where nobody does, naming the device to use instead.
+        """
+        host = host_of(self._hosts, device)
+        if host is not None and runtime in host.runtimes:
+            return host
         if device.name == self.host.name:
-            return
+            raise UnsupportedError(
+                f"This machine does not run {runtime} models, which are for Qualcomm's NPU",
+                remedy="Run on the phone or board that the model was compiled for, for which the "
+                "HTP simulator stands in",
+            )
+        stand_in = (
+            "no simulator stands in for it"
+            if host is None
+            else f"the simulator that stands in for it runs models compiled for "
+            f"{', '.join(QNN_RUNTIMES)} only"
+        )
         raise UnsupportedError(
-            f"No {device.name} is connected to this workbench and no simulator stands in for it, "
-            f"so {what} jobs cannot run on it: it is a compile target only",
+            f"No {device.name} is connected to this workbench and {stand_in}, "
+            f"so {what} jobs of {runtime} models cannot run on it: for them it is a compile target "
+            "only",
             remedy=f"Run on this machine, device '{self.host.name}' (or '{HOST}')",
         )
 

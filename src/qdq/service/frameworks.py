@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import metadata
 
+from qdq.base.qnn_package import qairt_version, qnn_available
+
 __all__ = ["Framework", "frameworks"]
 
 _PACKAGES = (("ONNX Runtime", "onnxruntime"), ("LiteRT", "ai-edge-litert"))
@@ -29,4 +31,7 @@ def frameworks() -> tuple[Framework, ...]:
         except metadata.PackageNotFoundError:
             continue
         found.append(Framework(name, ".".join(version.split(".")[:2]), version))
+    qairt = qairt_version() if qnn_available() else None
+    if qairt is not None:
+        found.append(Framework("QAIRT", ".".join(qairt.split(".")[:2]), qairt))
     return tuple(found)

@@ -35,7 +35,11 @@ _FORMATS = {
     ModelType.TFLITE: "tflite",
     ModelType.TORCHSCRIPT: "torchscript",
     ModelType.TORCH_EXPORTED_PROGRAM: "exported_program",
+    ModelType.QNN_CONTEXT_BINARY: "qnn_context_binary",
+    ModelType.QNN_DLC: "qnn_dlc",
 }
+# What else may come under a type: an ONNX model can be one node around a compiled graph.
+_ALSO = {ModelType.ONNX: ("precompiled_qnn_onnx",)}
 
 
 def tensor_specs(rows: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
@@ -50,6 +54,7 @@ def tensor_specs(rows: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
             dtype=str(row["dtype"]),
             scale=_number(row.get("scale")),
             zero_point=_number(row.get("zero_point")),
+            graph=row.get("graph"),
         )
         for row in rows
     )
@@ -87,7 +92,11 @@ class Inspector:
         if wanted is None:
             return Inspection(format=kind.name.lower())
         found = self._run("inspect_model", file, "model")
-        if found.problem is None and found.format not in (wanted, "unknown"):
+        if found.problem is None and found.format not in (
+            wanted,
+            "unknown",
+            *_ALSO.get(kind, ()),
+        ):
             return Inspection(
                 format=found.format,
                 details=found.details,

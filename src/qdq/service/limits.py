@@ -25,6 +25,7 @@ class ServiceLimits:
     options_chars: int = 65_536
     page: int = 1000
     devices: int = 256
+    linked: int = 256
     input_specs: int = 4096
     upload_url_s: int = 24 * 3600
     download_url_s: int = 3600

@@ -36,7 +36,7 @@ class Models:
         except ValueError:
             raise RequestError(
                 f"{kind} is no type of model that clients upload",
-                remedy="Upload ONNX, TorchScript, a torch ExportedProgram or TFLite",
+                remedy="Upload ONNX, TorchScript, a torch ExportedProgram, TFLite or QNN",
             ) from None
         model = Model(
             id=new_id(IdKind.MODEL),

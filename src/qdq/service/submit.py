@@ -7,14 +7,16 @@ A client that lost our answer submits again: then there are two jobs, and each i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from dataclasses import replace
+from typing import Any
 
 from qdq.base import options as grammar
 from qdq.base.errors import DatasetError, OptionError, RequestError, SpecError, UnsupportedError
 from qdq.base.options import Options, parse_options
 from qdq.base.precision import check_precision
+from qdq.base.qnn_package import check_qairt, require_qnn
 from qdq.domain.ids import IdKind, new_id
+from qdq.domain.qnn import QNN_RUNTIMES
 from qdq.domain.records import (
     Device,
     Inspection,
@@ -27,81 +29,58 @@ from qdq.domain.records import (
     UploadState,
 )
 from qdq.domain.states import JobKind, JobState
+from qdq.ports.device_host import DeviceHost
 from qdq.ports.engine import Engine
 from qdq.ports.repository import Repository
 from qdq.service.checks import check_interface, check_samples, check_specs
 from qdq.service.datasets import Datasets, ready
 from qdq.service.devices import DeviceCatalogue
-from qdq.service.execution import unused_options
+from qdq.service.execution import stand_in_notices, unused_options
 from qdq.service.limits import ServiceLimits
 from qdq.service.models import Models, usable
 from qdq.service.names import check_name
+from qdq.service.orders import CompileOrder, InferenceOrder, LinkOrder, Order, QuantizeOrder
+from qdq.service.qnn import (
+    check_chip,
+    check_qnn_compile,
+    compile_runtime,
+    require_sources,
+    runtime_of,
+)
 
-__all__ = ["CompileOrder", "InferenceOrder", "LinkOrder", "QuantizeOrder", "Submissions"]
+__all__ = ["Submissions"]
 
 _COMPILED = (
     ModelType.ONNX,
     ModelType.TORCHSCRIPT,
     ModelType.TORCH_EXPORTED_PROGRAM,
     ModelType.AIMET_ONNX,
+    ModelType.QNN_CONTEXT_BINARY,
 )
-_TARGET_TYPES = {"onnx": ModelType.ONNX, "tflite": ModelType.TFLITE}
-# What runs a model, by its type; as a device's attribute and as options call it.
-_FRAMEWORKS = {ModelType.ONNX: "onnx", ModelType.TFLITE: "tflite"}
-_TFLITE_OPTIONS = ("tflite_delegates", "tflite_options")
+_TARGET_TYPES = {
+    "onnx": ModelType.ONNX,
+    "tflite": ModelType.TFLITE,
+    "qnn_context_binary": ModelType.QNN_CONTEXT_BINARY,
+    "precompiled_qnn_onnx": ModelType.ONNX,
+    "qnn_dlc": ModelType.QNN_DLC,
+}
+_RUNNABLE = (
+    ModelType.ONNX,
+    ModelType.TFLITE,
+    ModelType.QNN_CONTEXT_BINARY,
+    ModelType.QNN_DLC,
+)
+# Options of one runtime, and the kind of model that has it.
+_OWN_OPTIONS = {
+    "tflite_delegates": "tflite",
+    "tflite_options": "tflite",
+    "onnx_options": "onnx",
+    "qnn_options": "qnn",
+}
+_SPELLED = {"tflite": "TFLite", "onnx": "ONNX", "qnn": "QNN"}
 _DEFAULT_TARGET = "No --target_runtime given: the result is an optimized ONNX model"
 # Quantized inside a compile job, by value of --quantize_full_type: weights and activations.
 _FULL_TYPES = {"int8": ("int8", "int8"), "int16": ("int8", "int16"), "w8a16": ("int8", "int16")}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompileOrder:
-    """What a compile job is asked for; several devices share one result."""
-
-    model_id: str
-    devices: Sequence[Device]
-    input_specs: Sequence[TensorSpec] = ()
-    calibration_id: str | None = None
-    name: str = ""
-    options: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuantizeOrder:
-    """What a quantize job is asked for; dtypes by name, such as ``int8``."""
-
-    model_id: str
-    calibration_id: str | None
-    weights: str
-    activations: str
-    name: str = ""
-    options: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InferenceOrder:
-    """What an inference or profile job is asked for; no dataset means random data."""
-
-    model_id: str
-    device: Device
-    dataset_id: str | None = None
-    profiling: bool = False
-    legacy_profile: bool = False
-    name: str = ""
-    options: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkOrder:
-    """What a link job is asked for."""
-
-    model_ids: Sequence[str]
-    device: Device
-    name: str = ""
-    options: str = ""
-
-
-_Order: TypeAlias = CompileOrder | QuantizeOrder | InferenceOrder
 
 
 class Submissions:
@@ -130,14 +109,17 @@ class Submissions:
         model = self._models.get(order.model_id)
         _require_type(model, _COMPILED, "compile")
         found = usable(self._repository, model)
-        runtime = options.get_text("target_runtime")
+        runtime = compile_runtime(options, model)
         devices = self._resolve(order.devices)
         for device in devices:
-            self._devices.require_framework(device, runtime)
+            self._devices.require_framework(device, _framework(runtime))
+        self._check_qnn(runtime, options, devices, model, found)
+        if model.type is ModelType.QNN_CONTEXT_BINARY:
+            _check_wrapping(order)
         _check_input_specs(order.input_specs, model, found, most=self._limits.input_specs)
         check_interface(options, found)
         self._check_calibration(order.calibration_id, options, found, specs=order.input_specs)
-        given = "target_runtime" in options.given
+        given = "target_runtime" in options.given or runtime in QNN_RUNTIMES
         job = self._new(
             JobKind.COMPILE,
             model,
@@ -175,11 +157,13 @@ class Submissions:
         kind = JobKind.PROFILE if order.legacy_profile else JobKind.INFERENCE
         options = parse_options(grammar.JobKind.PROFILE, self._text(order.options))
         device = self._devices.resolve(order.device)
-        self._devices.require_host(device, str(kind))
         model = self._models.get(order.model_id)
-        _require_type(model, tuple(_FRAMEWORKS), str(kind), "Compile it to ONNX or TFLite first")
-        self._devices.require_framework(device, _FRAMEWORKS[model.type])
-        _refuse_foreign_options(options, model)
+        _require_type(model, _RUNNABLE, str(kind), "Compile it to ONNX, TFLite or QNN first")
+        runtime = runtime_of(model, self._repository)
+        host = self._host(device, model, runtime, kind=kind)
+        _refuse_foreign_options(options, model, runtime)
+        if runtime in QNN_RUNTIMES:
+            check_qairt(_text(options, "qairt_version"))
         found = usable(self._repository, model)
         profiling = order.profiling or order.legacy_profile
         if order.dataset_id is not None:
@@ -198,23 +182,62 @@ class Submissions:
             dataset_id=order.dataset_id,
             devices=(device,),
             profiling=profiling,
-            notices=tuple(unused_options(options, runs=runs, measures=profiling)),
+            notices=(
+                *stand_in_notices(host, device, profiling=profiling),
+                *unused_options(options, runs=runs, measures=profiling and host.is_device),
+            ),
         )
         return self._add(job)
 
     def link(self, order: LinkOrder) -> Job:
-        """Refuse: what is missing is said after what is wrong with the order."""
-        parse_options(grammar.JobKind.LINK, self._text(order.options))
+        """Add a link job, and the context binary that it will fill."""
+        options = parse_options(grammar.JobKind.LINK, self._text(order.options))
         if not order.model_ids:
             raise RequestError("The link job has no models", remedy="Give at least one QNN DLC")
-        self._devices.resolve(order.device)
-        for model_id in order.model_ids:
-            model = self._models.get(model_id)
+        if len(order.model_ids) > self._limits.linked:
+            raise RequestError(f"The link job has {len(order.model_ids)} models")
+        device = self._devices.resolve(order.device)
+        self._devices.require_framework(device, "qnn")
+        models = [self._models.get(model_id) for model_id in order.model_ids]
+        for model in models:
             _require_type(model, (ModelType.QNN_DLC,), "link")
-        raise UnsupportedError(
-            "Linking QNN DLCs needs the QNN tools, and this version of qdq has no QNN target yet",
-            remedy="Compile for --target_runtime onnx",
-        )
+            require_sources(model, "link")
+            usable(self._repository, model)
+        if len(set(order.model_ids)) < len(models):
+            raise RequestError("The link job has a model twice", remedy="Give each model once")
+        require_qnn()
+        check_qairt(_text(options, "qairt_version"))
+        # Clients call a link job after its last model.
+        job = self._new(JobKind.LINK, models[-1], order, devices=(device,))
+        job = replace(job, model_ids=tuple(order.model_ids))
+        return self._add(job, ModelType.QNN_CONTEXT_BINARY)
+
+    def _check_qnn(
+        self,
+        runtime: str,
+        options: Options,
+        devices: Sequence[Device],
+        model: Model,
+        found: Inspection,
+    ) -> None:
+        if runtime not in QNN_RUNTIMES:
+            return
+        if model.type is not ModelType.QNN_CONTEXT_BINARY:
+            check_qnn_compile(runtime, options, devices, found)
+            return
+        require_qnn()
+        for device in devices:
+            check_chip(model, device, self._repository)
+
+    def _host(self, device: Device, model: Model, runtime: str, *, kind: JobKind) -> DeviceHost:
+        """Return who runs ``model`` on ``device``, once it is known to be for it."""
+        host = self._devices.host_for(device, runtime, str(kind))
+        host.require()
+        self._devices.require_framework(device, _framework(runtime))
+        if runtime in QNN_RUNTIMES:
+            require_sources(model, "run")
+            check_chip(model, device, self._repository)
+        return host
 
     def _text(self, options: str) -> str:
         if len(options) > self._limits.options_chars:
@@ -253,7 +276,7 @@ class Submissions:
         data = ready(self._repository, self._datasets.get(dataset_id))
         check_samples(data, Inspection(model.format, inputs=_with_specs(model, specs)))
 
-    def _new(self, kind: JobKind, model: Model, order: _Order, **fields: Any) -> Job:
+    def _new(self, kind: JobKind, model: Model, order: Order, **fields: Any) -> Job:
         """Return a job of ``kind`` on ``model``; ``fields`` are those that only its kind has."""
         now = self._repository.now()
         return Job(
@@ -297,15 +320,32 @@ def _require_type(
     )
 
 
-def _refuse_foreign_options(options: Options, model: Model) -> None:
-    if model.type is ModelType.TFLITE:
-        return
-    for name in _TFLITE_OPTIONS:
-        if name in options.given:
+def _framework(runtime: str) -> str:
+    """Return the attribute of devices that run models of a target runtime."""
+    return "qnn" if runtime in QNN_RUNTIMES else runtime
+
+
+def _check_wrapping(order: CompileOrder) -> None:
+    if order.options.strip() or order.input_specs or order.calibration_id is not None:
+        raise OptionError(
+            "A context binary is compiled already: it is only put into an ONNX model",
+            remedy="Leave options, input_specs and calibration_data out",
+        )
+
+
+def _refuse_foreign_options(options: Options, model: Model, runtime: str) -> None:
+    for name, owner in _OWN_OPTIONS.items():
+        if name in options.given and owner != _framework(runtime):
             raise OptionError(
-                f"Option --{name} is for TFLite models, and '{model.name}' is {model.type.name}",
-                remedy="Leave it out, or compile with --target_runtime tflite",
+                f"Option --{name} is for {_SPELLED[owner]} models, and '{model.name}' is for "
+                f"{runtime}",
+                remedy="Leave it out, or compile the model for that runtime",
             )
+
+
+def _text(options: Options, name: str) -> str | None:
+    value = options.get(name)
+    return None if value is None else str(value)
 
 
 def _check_input_specs(

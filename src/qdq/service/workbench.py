@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from qdq.domain.records import Device
 from qdq.ports.blobs import Blobs
+from qdq.ports.device_host import DeviceHost
 from qdq.ports.engine import Engine
 from qdq.ports.repository import Repository
 from qdq.ports.stages import StageRunner
@@ -25,7 +27,8 @@ class Workbench:
     """Use cases by theme.  Everything but ``waiters`` and ``blobs`` streams is synchronous.
 
     Calls may come from any thread; they take as long as a transaction, but ``confirm`` of models
-    and datasets, which reads the upload.  ``host`` is this machine as a device.  ``scratch`` holds
+    and datasets, which reads the upload.  ``host`` is this machine as a device, and
+    ``hosts`` carry out jobs of devices.  ``scratch`` holds
     what may be lost at a restart, and ``<job>-<attempt>/log.txt`` of the running attempts.
     """
 
@@ -38,6 +41,7 @@ class Workbench:
         *,
         scratch: Path,
         host: Device,
+        hosts: Sequence[DeviceHost] = (),
         limits: ServiceLimits | None = None,
     ) -> None:
         limits = limits or ServiceLimits()
@@ -45,7 +49,7 @@ class Workbench:
         self.limits = limits
         self.blobs = blobs
         self.repository = repository
-        self.devices = DeviceCatalogue(host)
+        self.devices = DeviceCatalogue(host, hosts)
         self.models = Models(repository, blobs, inspector, limits=limits)
         self.datasets = Datasets(repository, blobs, inspector, limits=limits)
         self.jobs = Jobs(repository, blobs, scratch=scratch, limits=limits)

@@ -16,12 +16,23 @@ __all__ = ["STAGE_OUTPUTS", "SandboxStageRunner"]
 
 # What a stage may leave; anything else in its room is not looked at.
 STAGE_OUTPUTS: dict[str, tuple[str, ...]] = {
-    "compile": ("model.onnx", "model.tflite", "model.zip"),
+    "compile": (
+        "model.onnx",
+        "model.tflite",
+        "model.zip",
+        "model.bin",
+        "model.dlc",
+        "model.source.onnx",
+        "source.zip",
+    ),
     "inspect_dataset": (),
     "inspect_model": (),
+    "link": ("model.bin",),
+    "placement": ("placement.json",),
     "profile": (),
     "quantize": ("model.onnx", "model.zip", "report.json"),
     "run": ("output.h5",),
+    "simulate": ("output.h5",),
 }
 _DEFAULT_LIMITS = Limits()
 # The stages that a client waits for with a request open.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from qdq.api.context import Account
 from qdq.api.translate.values import number, specs_to_wire, timestamp, user_to_wire
 from qdq.api.wire import workbench_pb2 as pb
+from qdq.domain.qnn import metadata_of
 from qdq.domain.records import Dataset, Model, UploadState
 
 __all__ = ["created", "dataset_to_wire", "model_to_wire"]
@@ -31,8 +32,9 @@ def model_to_wire(model: Model, account: Account) -> pb.Model:
     )
     if model.producer_id is not None:
         message.producer_id = model.producer_id
-    if model.metadata:
-        message.metadata.entries.update(model.metadata)
+    metadata = metadata_of(model.inspection) | model.metadata
+    if metadata:
+        message.metadata.entries.update(metadata)
     if model.inspection is not None and model.inspection.inputs:
         message.input_spec.CopyFrom(specs_to_wire(model.inspection.inputs))
         message.output_spec.CopyFrom(specs_to_wire(model.inspection.outputs))

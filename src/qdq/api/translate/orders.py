@@ -8,13 +8,8 @@ from qdq.api.translate.values import quantize_dtype_name, read_device, read_spec
 from qdq.api.wire import workbench_pb2 as pb
 from qdq.base.errors import RequestError
 from qdq.domain.records import Job
-from qdq.service.submit import (
-    CompileOrder,
-    InferenceOrder,
-    LinkOrder,
-    QuantizeOrder,
-    Submissions,
-)
+from qdq.service.orders import CompileOrder, InferenceOrder, LinkOrder, QuantizeOrder
+from qdq.service.submit import Submissions
 
 __all__ = ["submission"]
 

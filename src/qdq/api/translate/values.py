@@ -71,7 +71,10 @@ def specs_to_wire(specs: Iterable[TensorSpec]) -> pb.NamedTensorTypeList:
         if spec.scale is not None:
             kind.scale = spec.scale
             kind.zero_point = spec.zero_point or 0.0
-        message.types.append(pb.NamedTensorType(name=spec.name, tensor_type=kind))
+        named = pb.NamedTensorType(name=spec.name, tensor_type=kind)
+        if spec.graph is not None:
+            named.graph_name = spec.graph
+        message.types.append(named)
     return message
 
 

@@ -40,8 +40,8 @@ class OptionSpec:
 
     ``refused_choices`` maps a value that is known, but not taken here, to the reason; in a list
     they may stand beside one of ``fallback_choices``.  ``keys`` are those that pairs may have, with
-    their values (a range of numbers, or words in any case), and ``refused_keys`` beginnings of
-    keys, with the reason.
+    their values (a range of numbers, words in any case, or nothing where any text is legal), and
+    ``refused_keys`` beginnings of keys, with the reason.
     ``exclusive_choices`` may not stand in a list together with others.  ``contradicts`` names
     options that may not be given together with this one.  ``default`` is the value as text.
     """

@@ -136,6 +136,8 @@ def _key_value(spec: OptionSpec, key: str, value: str) -> str:
     if key not in legal:
         raise OptionError(f"{spec.flag} has no key '{key}'", remedy=f"Use {', '.join(legal)}")
     values = legal[key]
+    if not values:
+        return value
     if isinstance(values, range):
         if _INT.fullmatch(value) and int(value) in values:
             return str(int(value))

@@ -15,7 +15,17 @@ from qdq.base.progress import Progress
 from qdq.worker.stages.log import StepLog, log, log_end
 
 # Each stage is a module here with a function ``work(spec, progress)``.
-STAGES = ("compile", "inspect_dataset", "inspect_model", "profile", "quantize", "run")
+STAGES = (
+    "compile",
+    "inspect_dataset",
+    "inspect_model",
+    "link",
+    "placement",
+    "profile",
+    "quantize",
+    "run",
+    "simulate",
+)
 
 # Address space, threads' stacks and mapped weights included; the parent counts what is really used.
 _SPARE_ADDRESSES = 16 << 30

@@ -16,7 +16,9 @@ __all__ = [
     "TFLITE_OUTPUT",
     "find_input",
     "open_model",
+    "open_source",
     "pack_model",
+    "pack_source",
 ]
 
 MODEL_OUTPUT = "model.onnx"
@@ -26,6 +28,7 @@ TFLITE_OUTPUT = "model.tflite"
 MODEL_FOLDER = "model.onnx"
 _DATA_SUFFIX = ".data"
 _UNPACKED = "unpacked-{}"
+_PACKED_SOURCE = "source.zip"
 _ZIP_MAGIC = b"PK\x03\x04"
 _EMPTY_ZIP_MAGIC = b"PK\x05\x06"
 # By these members an archive is one model itself, torch's or QNN's, and no packed folder.
@@ -48,6 +51,23 @@ def open_model(name: str = "model") -> Path:
     return extract_archive(path, Path(_UNPACKED.format(name)))
 
 
+def open_source(name: str) -> Path:
+    """Return the ONNX file that the input ``name`` is or packs: what was kept of another model."""
+    path = Path(INPUTS_NAME, name)
+    if not _is_packed_folder(path):
+        return path
+    folder = extract_archive(path, Path(_UNPACKED.format(name)))
+    models = [it for it in folder.iterdir() if it.suffix == ".onnx"]
+    return models[0] if len(models) == 1 else folder
+
+
+def pack_source(source: Path) -> None:
+    """Pack the ONNX model that was kept of a DLC, where its weights are apart; else leave it."""
+    data = source.with_name(source.name + _DATA_SUFFIX)
+    if data.exists():
+        _pack(_PACKED_SOURCE, (source, data))
+
+
 def pack_model() -> str:
     """Return the name of the one output file that is the model: zipped when its weights are apart.
 
@@ -56,16 +76,21 @@ def pack_model() -> str:
     data = Path(MODEL_OUTPUT + _DATA_SUFFIX)
     if not data.exists():
         return MODEL_OUTPUT
-    with zipfile.ZipFile(PACKED_OUTPUT, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+    _pack(PACKED_OUTPUT, (Path(MODEL_OUTPUT), data))
+    return PACKED_OUTPUT
+
+
+def _pack(output: str, files: tuple[Path, ...]) -> None:
+    """Move ``files`` into an archive as clients make theirs."""
+    with zipfile.ZipFile(output, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         archive.writestr(_member(f"{MODEL_FOLDER}/"), b"")
-        for path in (Path(MODEL_OUTPUT), data):
+        for path in files:
             with path.open("rb") as source:
                 member = _member(f"{MODEL_FOLDER}/{path.name}")
                 with archive.open(member, "w", force_zip64=True) as target:
                     while chunk := source.read(1 << 20):
                         target.write(chunk)
             path.unlink()
-    return PACKED_OUTPUT
 
 
 def _member(name: str) -> zipfile.ZipInfo:

@@ -1,6 +1,6 @@
 """Tell what an uploaded model is, by its content: input ``model``; no outputs.
 
-ONNX and TFLite are read and checked; torch's formats are only recognised, as reading them runs
+ONNX, TFLite and QNN are read and checked; torch's formats are only recognised, as reading them runs
 their code.
 """
 
@@ -14,6 +14,7 @@ from qdq.frontend import ModelFormat, detect_format
 from qdq.library import inspect
 from qdq.worker.stages.files import open_model
 from qdq.worker.stages.log import log
+from qdq.worker.stages.qnn import graph_specs
 
 __all__ = ["work"]
 
@@ -22,16 +23,20 @@ _FORMATS = {
     ModelFormat.TORCHSCRIPT: "torchscript",
     ModelFormat.EXPORTED_PROGRAM: "exported_program",
     ModelFormat.TFLITE: "tflite",
+    ModelFormat.QNN_CONTEXT_BINARY: "qnn_context_binary",
+    ModelFormat.QNN_PRECOMPILED: "precompiled_qnn_onnx",
+    ModelFormat.QNN_DLC: "qnn_dlc",
 }
-_DESCRIBED = (ModelFormat.ONNX, ModelFormat.TFLITE)
+_QNN = (ModelFormat.QNN_CONTEXT_BINARY, ModelFormat.QNN_PRECOMPILED)
+_DESCRIBED = (ModelFormat.ONNX, ModelFormat.TFLITE, *_QNN, ModelFormat.QNN_DLC)
 # Lists of what a hostile model can repeat a million times.
 _MOST_TENSORS = 4096
 
 
 def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Return ``format``, ``is_directory``, and for ONNX and TFLite inputs, outputs, ops, hazards.
+    """Return ``format``, ``is_directory``, and what ``qdq.inspect`` tells of those it knows.
 
-    Of TFLite ``input_spec`` and ``output_spec`` have scale and zero point.
+    Of TFLite and QNN ``input_spec`` and ``output_spec`` have scale and zero point.
     """
     del spec
     progress.step("inspect", 1)
@@ -45,6 +50,11 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     }
     if kind in _DESCRIBED:
         result |= _describe(path)
+    if kind in _QNN:
+        result |= {
+            f"{side}_spec": graph_specs(result["qnn"], f"{side}s")[:_MOST_TENSORS]
+            for side in ("input", "output")
+        }
     log(f"{result['format']}, {result['bytes']:,} bytes")
     progress.advance()
     return result

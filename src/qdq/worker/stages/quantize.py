@@ -16,6 +16,8 @@ from qdq.worker.stages.tensors import input_specs, output_specs
 __all__ = ["REPORT_OUTPUT", "work"]
 
 REPORT_OUTPUT = "report.json"
+# In the log; a graph of a hundred thousand nodes can have as many.
+_MOST_FINDINGS = 200
 
 
 def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -34,6 +36,7 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     log(f"options resolved: {done.options.to_text() or 'none'}")
     log_lines("settings", (f"{name}: {value}" for name, value in report["settings"].items()))
     log_lines("summary", done.report.summary_lines())
+    log_lines("lint", (it.sentence() for it in done.findings[:_MOST_FINDINGS]))
     log_lines("stages", (_cost(stage) for stage in report["stages"]))
     return {
         "output": pack_model(),

@@ -1,0 +1,1 @@
+"""The QNN target on trained networks: what it costs to compile, and how near the NPU computes."""

@@ -1,0 +1,155 @@
+"""One model in one precision: ``python -m benchmarks.qnn.one MODEL PRECISION``, as JSON lines.
+
+Each figure is of this run.  SQNR is over all outputs of all samples: of the simulator and of ONNX
+Runtime (QDQ, float arithmetic) against the float model, and of the two against one another.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import qdq
+from benchmarks.common import work_folder
+from qdq.base.devices import find_device, htp_target
+from qdq.runtime import open_session
+
+ROOT = Path(__file__).resolve().parents[2]
+DEVICES = ("Samsung Galaxy S24", "Samsung Galaxy S25")
+ACTIVATIONS = {"w8a8": "int8", "w8a16": "int16"}
+CALIBRATION, EVALUATION = 16, 3
+Samples = list[dict[str, np.ndarray]]
+
+
+def quantized(model_id: str, precision: str) -> tuple[Path, Path]:
+    """Return the float model and its QDQ form, made on first use."""
+    from corpus import models
+
+    source = models.build(model_id)
+    target = work_folder() / f"{source.stem}-{precision}.onnx"
+    if not target.exists():
+        samples = columns(models.inputs(model_id, CALIBRATION))
+        qdq.quantize(source, samples, target, activations=ACTIVATIONS[precision])
+    return source, target
+
+
+def columns(samples: Samples) -> dict[str, list[np.ndarray]]:
+    return {name: [sample[name] for sample in samples] for name in samples[0]}
+
+
+def sqnr(reference: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> float:
+    signal = sum(float(np.sum(np.square(a, dtype=np.float64))) for a in reference)
+    pairs = zip(reference, found, strict=True)
+    noise = sum(float(np.sum(np.square(a.astype(np.float64) - b))) for a, b in pairs)
+    return 10 * float(np.log10(signal / noise)) if noise else float("inf")
+
+
+def outputs(model: Path, samples: Samples) -> list[np.ndarray]:
+    found = qdq.run(model, columns(samples)).outputs
+    assert found is not None
+    return [array for name in sorted(found) for array in found[name]]
+
+
+def reference_outputs(model: Path, samples: Samples) -> list[np.ndarray]:
+    """Run ONNX Runtime as the model is written: fused integer kernels round otherwise."""
+    with open_session(model, optimize=False) as session:
+        found = [session.run(sample) for sample in samples]
+    return [one[name] for name in sorted(found[0]) for one in found]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of a fresh process with its children: wall seconds, CPU seconds, peak memory in MiB.
+
+    CPU seconds say more where others use the machine.  The peak is that of the largest process.
+    """
+
+    wall: float
+    cpu: float
+    peak: float
+
+
+def child(*words: str) -> Cost:
+    """Run a module in a fresh process, whose children it waits for."""
+    with tempfile.TemporaryFile() as told:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", *words], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=told
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            told.seek(0)
+            raise RuntimeError(told.read().decode("utf-8", "replace").strip()[-600:])
+    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def measure(model_id: str, precision: str) -> None:
+    from corpus import models
+
+    source, target = quantized(model_id, precision)
+    samples = models.inputs(model_id, EVALUATION, seed=1)
+    truth, reference = reference_outputs(source, samples), reference_outputs(target, samples)
+    for device in DEVICES:
+        chip = htp_target(find_device(device))
+        row: dict[str, Any] = {"model": model_id, "precision": precision, "chip": chip.chipset}
+        try:
+            row |= _device(target, device, samples, truth, reference)
+        except (qdq.QdqError, RuntimeError) as error:
+            row["refused"] = str(error)
+        print(json.dumps(row), flush=True)
+
+
+def _device(
+    target: Path,
+    device: str,
+    samples: Samples,
+    truth: list[np.ndarray],
+    reference: list[np.ndarray],
+) -> dict[str, Any]:
+    chip = htp_target(find_device(device))
+    with tempfile.TemporaryDirectory() as folder:
+        binary, prepared = Path(folder, "model.bin"), Path(folder, "prepared.onnx")
+        options = "--target_runtime qnn_context_binary"
+        words = ["qdq", "compile", str(target), "-o", str(binary), "--device", device]
+        ours = child(*words, "--options", options)
+        # The same graph as the compiler got, so that only our own work differs.
+        qdq.compile(target, Path(folder, "x.dlc"), device=device, options="--target_runtime qnn_dlc")
+        Path(folder, "x.source.onnx").rename(prepared)
+        bare = child("benchmarks.qnn.bare", str(prepared), str(chip.soc_model), folder)
+        compiler = qdq.compile(target, device=device, options=options).qnn
+        assert compiler is not None
+        began = time.perf_counter()
+        found = outputs(binary, samples)
+        simulated = time.perf_counter() - began
+        return {
+            "command_s": round(ours.wall, 2),
+            "command_cpu_s": round(ours.cpu, 2),
+            "compiler_s": compiler["compile_seconds"],
+            "bare_s": round(bare.wall, 2),
+            "bare_cpu_s": round(bare.cpu, 2),
+            "cpu_ratio": round(ours.cpu / bare.cpu, 2),
+            "peak_mib": round(ours.peak),
+            "bare_peak_mib": round(bare.peak),
+            "bytes": binary.stat().st_size,
+            "sim_float_db": round(sqnr(truth, found), 2),
+            "ort_float_db": round(sqnr(truth, reference), 2),
+            "sim_ort_db": round(sqnr(reference, found), 2),
+            "sim_s_per_sample": round(simulated / len(samples), 2),
+        }
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT / "tests"))
+    measure(*sys.argv[1:3])
