@@ -6,6 +6,7 @@ and some compute with a scale of zero.
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -275,3 +276,41 @@ def test_quantized_half_precision_is_integer(
         found = made.run(sample, delegate=delegate)["y"]
         assert found.dtype == np.float16
         assert np.abs(found.astype(np.float32) - wanted).max() <= float(step) * 1.01 + 1e-3
+
+
+def _castable(source: str, target: str) -> Any:
+    """Numbers of one dtype whose cast to another is defined; integers wrap around."""
+    if source == "bool":
+        return np.asarray([True, False, True])
+    if source in _INTEGERS:
+        info = np.iinfo(source)
+        return np.asarray([info.min, info.max, 0, 1, 3, 77, 100], source)
+    numbers = np.asarray([0, -0.0, 0.49, 1.5, 2.75, 100.4, 127], np.float64)
+    if target == "bool" or target in _FLOATS:
+        # Halves of a step of the coarsest float, too, so that rounding shows.
+        fine = [1 / 3, 1 + 2.0**-8, 1 + 3 * 2.0**-8, 1 + 2.0**-11, 1 + 3 * 2.0**-11]
+        numbers = np.concatenate([numbers, -numbers, fine])
+    elif not target.startswith("u"):
+        numbers = np.concatenate([numbers, -numbers])
+    return numbers.astype(source)
+
+
+@pytest.mark.parametrize(("source", "target"), itertools.permutations(PLAIN_DTYPES, 2))
+def test_cast(
+    source: str, target: str, parse: Callable[..., Any], lite: Callable[..., Any]
+) -> None:
+    x = _castable(source, target)
+    kinds = [_NAMES.get(dtype, dtype) for dtype in (source, target)]
+    code = int(ir.DataType.from_numpy(np.dtype(target)))
+    text = (
+        f"g ({kinds[0]}[{x.size}] x) => ({kinds[1]}[{x.size}] y) {{ y = Cast <to = {code}> (x) }}"
+    )
+
+    made = lite(parse(text, opset=18))
+
+    with np.errstate(over="ignore"):
+        wanted = x.astype(target)
+    for delegate in (True, False):
+        found = made.run({"x": x}, delegate=delegate)["y"]
+        assert found.dtype == wanted.dtype
+        np.testing.assert_array_equal(found.astype(np.float64), wanted.astype(np.float64))
