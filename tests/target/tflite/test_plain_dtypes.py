@@ -295,7 +295,7 @@ def _castable(source: str, target: str) -> Any:
     return numbers.astype(source)
 
 
-@pytest.mark.parametrize(("source", "target"), itertools.permutations(PLAIN_DTYPES, 2))
+@pytest.mark.parametrize(("source", "target"), list(itertools.permutations(PLAIN_DTYPES, 2)))
 def test_cast(
     source: str, target: str, parse: Callable[..., Any], lite: Callable[..., Any]
 ) -> None:
