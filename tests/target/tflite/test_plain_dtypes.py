@@ -17,8 +17,9 @@ import onnx_ir as ir
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from qdq.base.errors import UnsupportedError
+from qdq.base.errors import UnsupportedError, VerificationError
 from qdq.target.tflite.rules import PLAIN_DTYPES, operator_row, operator_rows
+from qdq.target.tflite.verify import verify_tflite
 from qdq.target.tflite.widen import WIDER, computing_dtype
 
 _NAMES = {"float32": "float", "float64": "double"}
@@ -314,3 +315,14 @@ def test_cast(
         found = made.run({"x": x}, delegate=delegate)["y"]
         assert found.dtype == wanted.dtype
         np.testing.assert_array_equal(found.astype(np.float64), wanted.astype(np.float64))
+
+
+def test_a_source_that_does_not_run_is_no_fault_of_the_model(
+    parse: Callable[..., Any], lite: Callable[..., Any]
+) -> None:
+    """ONNX Runtime adds no bfloat16, TFLite does."""
+    model = parse("g (bfloat16[4] x) => (bfloat16[4] y) { y = Add (x, x) }", opset=18)
+    made = lite(model)
+
+    with pytest.raises(VerificationError, match=r"Nothing says what .* Add"):
+        verify_tflite(made.model.data, float_model=model)
