@@ -22,12 +22,12 @@ _HEAD = """\
 
 <!-- Written by `cd tests && python -m onnx_nodes` from onnx_nodes/table.json; do not edit. -->
 
-ONNX's own node tests, as the package onnx {version} has them, through the target and LiteRT, both
-with XNNPACK and with TFLite's own kernels. A test counts when its graph is made of the ops below
-alone; nothing else has a say. Inputs that are constants in every network (shapes, axes, bounds,
-weights of convolutions) are bound to the test's values before compiling; results are compared with
-the test's own expected outputs, integers exactly, floats within the test's tolerance (1e-3
-relative, 1e-7 absolute).
+ONNX's own node tests, as the package onnx {version} has them, through the target and LiteRT: with
+XNNPACK, with TFLite's own kernels and with its reference kernels (which lack Elu). A test counts
+when its graph is made of the ops below alone; nothing else has a say. Inputs that are constants in
+every network (shapes, axes, bounds, weights of convolutions) are bound to the test's values before
+compiling; results are compared with the test's own expected outputs, integers exactly, floats
+within the test's tolerance (1e-3 relative, 1e-7 absolute).
 
 {passed} of {total} tests pass and {refused} are refused, each with the reason below; none is wrong.
 Of the {known} tests whose dtypes LiteRT converts (float32, float16, bfloat16, float64, bool and

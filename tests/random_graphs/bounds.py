@@ -26,8 +26,11 @@ __all__ = ["FLOAT", "bound_model"]
 # Of float ops, as a share of the tensor's maximum.
 FLOAT = 1e-5
 MOVES = frozenset(
-    """Reshape Flatten Transpose Squeeze Unsqueeze Identity Dropout Cast Slice Split Concat
-    DepthToSpace SpaceToDepth MaxPool GlobalMaxPool ReduceMax ReduceMin""".split()
+    [
+        *("Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast"),
+        *("Slice", "Split", "Concat", "DepthToSpace", "SpaceToDepth"),
+        *("MaxPool", "GlobalMaxPool", "ReduceMax", "ReduceMin"),
+    ]
 )
 # As many steps as a table may be off, and one more where its end saturates.
 FIXED = {
@@ -38,7 +41,7 @@ LIPSCHITZ = {"Sigmoid": 0.25, "Tanh": 1.0, "HardSwish": 1.5, "Relu": 1.0, "Clip"
 # Ops whose kernel works on one grid, so that what it makes is brought to another after it.
 SAME = frozenset(["AveragePool", "Resize"])
 ONE_INPUT_LINEAR = frozenset(
-    "AveragePool GlobalAveragePool ReduceMean ReduceSum Resize GlobalMaxPool MaxPool".split()
+    ["AveragePool", "GlobalAveragePool", "ReduceMean", "ReduceSum", "Resize"]
 )
 
 
@@ -185,20 +188,22 @@ class _Bounds:
         if not any(found):
             return []
         op = node.op_type
-        first = found[0]
-        if op in ("Add", "Sub"):
-            return [self._broadcast(node, self._sum([e for e in found if e]) or "")]
         if op in ("Mul", "MatMul", "Conv", "ConvTranspose", "Gemm"):
             return [self._product(node)]
+        errors = [error for error in found if error]
+        if op in ("Add", "Sub"):
+            return [self._broadcast(node, self._sum(errors) or "")]
         if op in ("Max", "Min"):
-            errors = [e for e in found if e]
             return [self._broadcast(node, self.emit("Max", *errors))]
         if op == "Concat":
-            return [self._moved(node, [e or self._zeros(n) for e, n in self._pairs(node)])]
-        assert first is not None
+            return [self._again(node, [e or self._zeros(n) for e, n in self._pairs(node)])]
+        return self._of_one(node, errors[0])
+
+    def _of_one(self, node: onnx.NodeProto, error: str) -> list[str]:
+        op = node.op_type
         if op in MOVES or op in ONE_INPUT_LINEAR or op == "Pad":
-            return self._through(node, first)
-        return [self._scaled(node, first)]
+            return self._through(node, error)
+        return [self._scaled(node, error)]
 
     def _pairs(self, node: onnx.NodeProto) -> list[tuple[str | None, str]]:
         return [(self.error.get(name), name) for name in node.input]
@@ -261,9 +266,9 @@ class _Bounds:
             copy = onnx.NodeProto()
             copy.CopyFrom(node)
             copy.op_type = "ReduceMax"
-            return [self._moved(copy, [error, *node.input[1:]])]
+            return [self._again(copy, [error, *node.input[1:]])]
         if node.op_type == "Pad":
-            return [self._moved(node, [error, node.input[1]])]
+            return [self._again(node, [error, node.input[1]])]
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
         copy.input[0], copy.name = error, ""
@@ -271,9 +276,6 @@ class _Bounds:
         copy.output.extend(f"{name}__carried" for name in node.output)
         self.nodes.append(copy)
         return list(copy.output)
-
-    def _moved(self, node: onnx.NodeProto, inputs: list[str]) -> str:
-        return self._again(node, inputs)
 
     def _again(self, node: onnx.NodeProto, inputs: list[str]) -> str:
         """Return the output of the same op on other inputs."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Array = np.ndarray[Any, Any]
 
 __all__ = ["Child", "Executed"]
 
-_SECONDS = 60
+_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,18 @@ class Child:
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
 
-    def run(self, data: bytes, sample: Mapping[str, Array], *, ops: bool = True) -> Executed:
+    def run(self, data: bytes, sample: Mapping[str, Array]) -> Executed:
         """Return what LiteRT makes of ``sample``, signature name to array as the file has it."""
-        pool = self._pool or ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
-        self._pool = pool
+        found: Executed = self.call(_execute, data, dict(sample))
+        return found
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what ``function`` returns in the child; AssertionError if it ends it."""
+        self._pool = self._pool or ProcessPoolExecutor(
+            1, mp_context=multiprocessing.get_context("spawn")
+        )
         try:
-            return pool.submit(_execute, data, dict(sample), ops).result(_SECONDS)
+            return self._pool.submit(function, *arguments).result(_SECONDS)
         except BrokenProcessPool as error:
             self._pool = None
             raise AssertionError("LiteRT ended its process") from error
@@ -55,14 +61,12 @@ class Child:
             self._pool = None
 
 
-def _execute(data: bytes, sample: dict[str, Array], ops: bool) -> Executed:
+def _execute(data: bytes, sample: dict[str, Array]) -> Executed:
     from qdq.target.tflite.verify import Kernels, verify_tflite
 
     outputs = {
         kind: _outputs(data, sample, kind) for kind in ("AUTO", "BUILTIN_WITHOUT_DEFAULT_DELEGATES")
     }
-    if not ops:
-        return Executed(outputs, (), ())
     found = verify_tflite(data, [sample], kernels=(Kernels.XNNPACK, Kernels.BUILTIN))
     unchecked = (f"{check.name} {check.dtype}: {check.reason}" for check in found.unchecked)
     return Executed(outputs, found.failures, tuple(unchecked))

@@ -12,7 +12,7 @@ from qdq.target.tflite import TensorSpec, TfliteModel
 from random_graphs.drawing import Array, Drawing, Shape
 from random_graphs.encodings import Encoding, Output, Quantized
 
-__all__ = ["check_specs", "draw_request", "results_of", "sample_for"]
+__all__ = ["check_specs", "draw_request", "results_of", "sample_for", "snapped"]
 
 _WITH_CHANNELS = (3, 4, 5)
 
@@ -44,6 +44,14 @@ def sample_for(
             spec.name in request.channels_last_inputs,
             lambda array, spec=spec: _quantized(array, spec),  # type: ignore[misc]
         )
+        for spec in made.input_spec
+    }
+
+
+def snapped(made: TfliteModel, sample: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the reals that the file reads: on the grid of its integers, if it takes such."""
+    return {
+        spec.name: _dequantized(_quantized(sample[spec.name], spec), spec)
         for spec in made.input_spec
     }
 

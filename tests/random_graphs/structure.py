@@ -1,4 +1,4 @@
-"""What a file must be, whatever it computes: names, the model's own scales, islands only as told."""
+"""What a file must be, whatever it computes: names, the model's scales, islands only as told."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import onnx
 from onnx import numpy_helper
 
 from qdq.target.tflite import TfliteModel
-from qdq.target.tflite.verify import TfliteOp, TfliteTensor, read_tflite
 from qdq.target.tflite.verify import TfliteModel as File
+from qdq.target.tflite.verify import TfliteOp, TfliteTensor, read_tflite
 from random_graphs.encodings import Encoding, Quantized
 
 __all__ = ["check_encodings", "check_islands", "check_names"]

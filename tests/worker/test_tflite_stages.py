@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
+from bad_models import MODELS
 from litert_files import models
 from litert_files.hostile import CORRUPT, INVALID, UNRUNNABLE, UNSUPPORTED
 from qdq.base.errors import (
@@ -176,3 +177,33 @@ def test_changed_files_run_in_children_only(stage, tmp_path, dataset, seed):
         stage("run", {}, model=tmp_path / "blob", dataset=dataset)
     except QdqError as error:
         assert error.cause
+
+
+# One of each failure type here; a child takes seconds to start.
+_QUICK = {"zero_point_of_another_type", "dynamic_shape", "empty"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in _QUICK else pytest.mark.medium)
+        for name, bad in MODELS.items()
+        if bad.error
+    ],
+)
+def test_bad_models_fail_their_job_with_its_type(stage, tmp_path, name):
+    bad = MODELS[name]
+    onnx.save(bad.build(), tmp_path / "blob")
+    with pytest.raises(QdqError) as caught:
+        stage("compile", {"options": "--target_runtime tflite"}, model=tmp_path / "blob")
+    assert type(caught.value).__name__ == bad.error
+    assert int(caught.value.failure_type) == bad.failure
+    assert bad.told in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["asymmetric_int16", "activations_per_channel"])
+def test_float_islands_are_in_the_log_of_the_job(stage, tmp_path, name):
+    onnx.save(MODELS[name].build(), tmp_path / "blob")
+    stage("compile", {"options": "--target_runtime tflite"}, model=tmp_path / "blob")
+    log = (tmp_path / "scratch-compile" / "log.txt").read_text()
+    assert MODELS[name].told in log

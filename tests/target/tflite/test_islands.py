@@ -78,7 +78,8 @@ def test_an_activation_behind_a_product_of_two_activations(
     bounds = {"a": np.float32(-0.5), "b": np.float32(0.7)} if "Clip" in clip else {}
     quantized = _graph(parse, f"p = MatMul (xd, zd) h = {clip} {END}", **bounds)
     plain = parse(
-        f"g (float[1,4,3] x, float[1,3,4] z) => (float[1,4,4] y) {{ p = MatMul (x, z) y = {clip} }}",
+        "g (float[1,4,3] x, float[1,3,4] z) => (float[1,4,4] y) {"
+        f" p = MatMul (x, z) y = {clip} }}",
         **bounds,
     )
 

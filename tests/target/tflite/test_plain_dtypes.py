@@ -6,6 +6,7 @@ and some compute with a scale of zero.
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -16,8 +17,9 @@ import onnx_ir as ir
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from qdq.base.errors import UnsupportedError
+from qdq.base.errors import UnsupportedError, VerificationError
 from qdq.target.tflite.rules import PLAIN_DTYPES, operator_row, operator_rows
+from qdq.target.tflite.verify import verify_tflite
 from qdq.target.tflite.widen import WIDER, computing_dtype
 
 _NAMES = {"float32": "float", "float64": "double"}
@@ -275,3 +277,52 @@ def test_quantized_half_precision_is_integer(
         found = made.run(sample, delegate=delegate)["y"]
         assert found.dtype == np.float16
         assert np.abs(found.astype(np.float32) - wanted).max() <= float(step) * 1.01 + 1e-3
+
+
+def _castable(source: str, target: str) -> Any:
+    """Numbers of one dtype whose cast to another is defined; integers wrap around."""
+    if source == "bool":
+        return np.asarray([True, False, True])
+    if source in _INTEGERS:
+        info = np.iinfo(source)
+        return np.asarray([info.min, info.max, 0, 1, 3, 77, 100], source)
+    numbers = np.asarray([0, -0.0, 0.49, 1.5, 2.75, 100.4, 127], np.float64)
+    if target == "bool" or target in _FLOATS:
+        # Halves of a step of the coarsest float, too, so that rounding shows.
+        fine = [1 / 3, 1 + 2.0**-8, 1 + 3 * 2.0**-8, 1 + 2.0**-11, 1 + 3 * 2.0**-11]
+        numbers = np.concatenate([numbers, -numbers, fine])
+    elif not target.startswith("u"):
+        numbers = np.concatenate([numbers, -numbers])
+    return numbers.astype(source)
+
+
+@pytest.mark.parametrize(("source", "target"), list(itertools.permutations(PLAIN_DTYPES, 2)))
+def test_cast(
+    source: str, target: str, parse: Callable[..., Any], lite: Callable[..., Any]
+) -> None:
+    x = _castable(source, target)
+    kinds = [_NAMES.get(dtype, dtype) for dtype in (source, target)]
+    code = int(ir.DataType.from_numpy(np.dtype(target)))
+    text = (
+        f"g ({kinds[0]}[{x.size}] x) => ({kinds[1]}[{x.size}] y) {{ y = Cast <to = {code}> (x) }}"
+    )
+
+    made = lite(parse(text, opset=18))
+
+    with np.errstate(over="ignore"):
+        wanted = x.astype(target)
+    for delegate in (True, False):
+        found = made.run({"x": x}, delegate=delegate)["y"]
+        assert found.dtype == wanted.dtype
+        np.testing.assert_array_equal(found.astype(np.float64), wanted.astype(np.float64))
+
+
+def test_a_source_that_does_not_run_is_no_fault_of_the_model(
+    parse: Callable[..., Any], lite: Callable[..., Any]
+) -> None:
+    """ONNX Runtime adds no bfloat16, TFLite does."""
+    model = parse("g (bfloat16[4] x) => (bfloat16[4] y) { y = Add (x, x) }", opset=18)
+    made = lite(model)
+
+    with pytest.raises(VerificationError, match=r"Nothing says what .* Add"):
+        verify_tflite(made.model.data, float_model=model)

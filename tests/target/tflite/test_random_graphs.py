@@ -7,6 +7,7 @@ bound that rounding explains (``random_graphs/bounds.py``); the file by its stru
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,15 +27,18 @@ from random_graphs.child import Child
 from random_graphs.drawing import Drawing
 from random_graphs.encodings import Quantized, outputs_of, quantize, run_onnx
 from random_graphs.graphs import float_graphs
-from random_graphs.ports import check_specs, draw_request, results_of, sample_for
+from random_graphs.ports import check_specs, draw_request, results_of, sample_for, snapped
 from random_graphs.structure import check_encodings, check_islands, check_names
 
 Array = np.ndarray[Any, Any]
 
 # Float32 rounding of a dequantized number, as a share of it.
 EPSILON = 1e-6
+# Operators without a verdict: constants that XNNPACK unpacks when it loads, and TFLite's own
+# RESIZE_BILINEAR on int8, which XNNPACK replaces.
+KNOWN = re.compile("^DEQUANTIZE .*unpacks the constant|^RESIZE_BILINEAR int8")
 QUICK = settings(
-    max_examples=60,
+    max_examples=50,
     derandomize=True,
     deadline=None,
     database=None,
@@ -94,6 +98,7 @@ def test_integers(case: QuantizedCase, child: Child) -> None:
 
 
 @pytest.mark.medium
+@pytest.mark.timeout(900)
 @MEDIUM
 @given(case=float_cases())
 def test_many_floats(case: FloatCase, child: Child) -> None:
@@ -101,6 +106,7 @@ def test_many_floats(case: FloatCase, child: Child) -> None:
 
 
 @pytest.mark.medium
+@pytest.mark.timeout(900)
 @MEDIUM
 @given(case=quantized_cases())
 def test_many_integers(case: QuantizedCase, child: Child) -> None:
@@ -128,11 +134,12 @@ def check_quantized(case: QuantizedCase, child: Child) -> None:
     check_specs(made, case.request, quantized)
     check_encodings(made, quantized)
     check_islands(made, quantized)
+    sample = snapped(made, quantized.sample)
 
-    for kernels, outputs in executed(child, made, case.request, quantized.sample).items():
+    for kernels, outputs in executed(child, made, case.request, sample).items():
         known = {o.name: outputs[o.name] for o in quantized.outputs if o.encoding is not None}
         taken = {f"{name}__known": array for name, array in known.items()}
-        bounds = run_onnx(bound_model(quantized, known), quantized.sample | taken)
+        bounds = run_onnx(bound_model(quantized, known), sample | taken)
         for output in quantized.outputs:
             reference, limit = (bounds[f"{output.name}__{k}"] for k in ("reference", "limit"))
             step = 1.0 if output.encoding is None else output.encoding.scale
@@ -172,4 +179,6 @@ def executed(
     """Return the results by kernels, in ONNX's form; every operator alone has been right."""
     found = child.run(made.data, sample_for(made, request, sample))
     assert not found.failures, "\n".join(found.failures)
+    unknown = [reason for reason in found.unchecked if not KNOWN.search(reason)]
+    assert not unknown, unknown
     return {k: results_of(made, request, outputs) for k, outputs in found.outputs.items()}

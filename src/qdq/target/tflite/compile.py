@@ -20,7 +20,7 @@ from qdq.target.tflite.absorb import absorb
 from qdq.target.tflite.assemble import assemble
 from qdq.target.tflite.decide import Decision, decide
 from qdq.target.tflite.edges import quantize_edges
-from qdq.target.tflite.emit import Metadata, emit
+from qdq.target.tflite.emit import Metadata, check_fits, emit
 from qdq.target.tflite.ir import Node, Value
 from qdq.target.tflite.join import join_biases
 from qdq.target.tflite.lower import ADMITS
@@ -92,6 +92,7 @@ def compile_tflite(
         edged = quantize_edges(lowered, request.quantize_io_type)
         lowered = edged.graph
         notices.extend(edged.notices)
+    check_fits(lowered)
     program = assemble(
         lowered,
         _channels_last(lowered.inputs, request.channels_last_inputs, "input"),

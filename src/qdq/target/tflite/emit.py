@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from qdq.base.errors import InternalError, MissingDependencyError, UnsupportedError
+from qdq.target.tflite.ir import Graph
 from qdq.target.tflite.program import Operator, Option, Program, Tensor
 from qdq.target.tflite.rules import operator_row
 
-__all__ = ["MAX_BYTES", "Metadata", "emit"]
+__all__ = ["MAX_BYTES", "Metadata", "check_fits", "emit"]
 
 # Offsets in a flatbuffer are signed 32-bit numbers; leave room for the tables.
 MAX_BYTES = 2**31 - 2**20
@@ -60,6 +61,25 @@ def emit(program: Program, metadata: Metadata) -> bytes:
     """
     schema = _schema()
     return _Writer(schema, program).write(metadata)
+
+
+def check_fits(graph: Graph) -> None:
+    """Refuse a graph with a constant that no file holds, before it is moved about in memory.
+
+    Raises UnsupportedError.
+    """
+    for node in graph.nodes:
+        for value in node.inputs:
+            if value is not None and value.data is not None and value.data.nbytes > MAX_BYTES:
+                raise _too_large(value.name)
+
+
+def _too_large(name: str) -> UnsupportedError:
+    return UnsupportedError(
+        "The model's constants exceed 2 GB, which a TFLite file cannot hold",
+        tensor=name,
+        remedy="Quantize the weights to int8, or split the model",
+    )
 
 
 def _schema() -> Any:
@@ -151,11 +171,7 @@ class _Writer:
         if content not in self._stored:
             self._bytes += len(content) + ALIGNMENT
             if self._bytes > MAX_BYTES:
-                raise UnsupportedError(
-                    "The model's constants exceed 2 GB, which a TFLite file cannot hold",
-                    tensor=tensor.name,
-                    remedy="Quantize the weights to int8, or split the model",
-                )
+                raise _too_large(tensor.name)
             self._stored[content] = len(self._buffers)
             self._buffers.append(self._buffer(np.frombuffer(content, np.uint8)))
         return self._stored[content]

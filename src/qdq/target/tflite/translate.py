@@ -19,6 +19,8 @@ Q_OPS = ("QuantizeLinear", "DequantizeLinear")
 _SHIFTED = {"uint8": ("int8", 128), "uint16": ("int16", 32768), "uint4": ("int8", 8)}
 _WIDENED = {"int4": "int8"}
 _INTEGERS = ("uint8", "int8", "uint16", "int16", "uint4", "int4", "int32")
+# Types that ONNX does not allow there, and that nobody checks before.
+_NO_INTEGERS = ("int64", "uint64", "uint32", "bool")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ def _encoded(node: ir.Node) -> Encoded:
             remedy="Export the model again",
         )
     _check_scale(node, scale)
+    _check_type(node, dtype)
     axis = _axis(node, scale)
     if dtype not in _INTEGERS:
         return Encoded(None, f"TFLite has no {dtype} encodings")
@@ -166,6 +169,19 @@ def _check_scale(node: ir.Node, scale: Array) -> None:
             node=label(node),
             op_type=node.op_type,
             remedy="Quantize the model again",
+        )
+
+
+def _check_type(node: ir.Node, dtype: str) -> None:
+    """Check that the zero point is of the integers' type, and of one that ONNX has for them."""
+    integers = node.inputs[0] if node.op_type == "DequantizeLinear" else node.outputs[0]
+    known = None if integers is None or integers.dtype is None else integers.dtype.numpy().name
+    if dtype in _NO_INTEGERS or (known is not None and known != dtype):
+        raise ModelInvalidError(
+            f"Its zero point is of type {dtype}, its integers of type {known}",
+            node=label(node),
+            op_type=node.op_type,
+            remedy="Give both one type of 4, 8 or 16 bits",
         )
 
 

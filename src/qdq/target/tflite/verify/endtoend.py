@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import onnx_ir as ir
 
-from qdq.base.errors import DatasetError
+from qdq.base.errors import DatasetError, UnsupportedError, VerificationError
 from qdq.runtime import MetricsStream, TensorInfo, open_session
 from qdq.target.tflite.verify.activations import without_activation_quantizers
 from qdq.target.tflite.verify.interpreter import Run
@@ -100,7 +100,10 @@ class _Streams:
 def compare_outputs(
     model: TfliteModel, run: Run, samples: Sequence[Sample], sources: Sources
 ) -> tuple[EndToEnd, ...]:
-    """Run all samples through TFLite and its sources; return one record an output."""
+    """Run all samples through TFLite and its sources; return one record an output.
+
+    Raises VerificationError where a source does not run, as ONNX Runtime lacks some op of it.
+    """
     if sources.qdq is None and sources.float_model is None:
         return ()
     streams = {name: _Streams() for name in model.output_names}
@@ -139,15 +142,26 @@ def _sessions(
 ) -> tuple[_OnnxSession | None, _OnnxSession | None, Basis | None]:
     qdq = None
     if sources.qdq is not None:
-        qdq = stack.enter_context(open_session(sources.qdq, optimize=False))
+        qdq = _open(sources.qdq, stack)
     if sources.float_model is not None:
-        basis = stack.enter_context(open_session(sources.float_model, optimize=False))
-        return qdq, basis, Basis.FLOAT
+        return qdq, _open(sources.float_model, stack), Basis.FLOAT
     assert sources.qdq is not None
     unrounded = without_activation_quantizers(sources.qdq)
     if unrounded is None:
         return qdq, None, None
-    return qdq, stack.enter_context(open_session(unrounded, optimize=False)), Basis.UNROUNDED
+    return qdq, _open(unrounded, stack), Basis.UNROUNDED
+
+
+def _open(model: OnnxModel, stack: ExitStack) -> _OnnxSession:
+    try:
+        return stack.enter_context(open_session(model, optimize=False))
+    except UnsupportedError as error:
+        raise VerificationError(
+            f"Nothing says what the TFLite model should compute: {error.cause}",
+            node=error.node,
+            op_type=error.op_type,
+            remedy="Compile it without verification",
+        ) from error
 
 
 def _results(

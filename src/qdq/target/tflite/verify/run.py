@@ -46,7 +46,8 @@ def verify_tflite(
     operator with each of ``kernels``, all of them end to end as deployed.  ``qdq`` and
     ``float_model`` have the TFLite model's inputs and outputs, by name; where channels were moved
     last the collections name it, which matters only to shapes that fit both ways.
-    Raises ModelCorruptError, DatasetError; what is wrong with the model is in the result.
+    Raises ModelCorruptError, DatasetError, and VerificationError for a source that does not run;
+    what is wrong with the model is in the result.
     """
     model = read_tflite(data)
     last = frozenset(channel_last_inputs), frozenset(channel_last_outputs)
