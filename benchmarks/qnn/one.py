@@ -125,7 +125,9 @@ def _device(
         words = ["qdq", "compile", str(target), "-o", str(binary), "--device", device]
         ours = child(*words, "--options", options)
         # The same graph as the compiler got, so that only our own work differs.
-        qdq.compile(target, Path(folder, "x.dlc"), device=device, options="--target_runtime qnn_dlc")
+        qdq.compile(
+            target, Path(folder, "x.dlc"), device=device, options="--target_runtime qnn_dlc"
+        )
         Path(folder, "x.source.onnx").rename(prepared)
         bare = child("benchmarks.qnn.bare", str(prepared), str(chip.soc_model), folder)
         compiler = qdq.compile(target, device=device, options=options).qnn
