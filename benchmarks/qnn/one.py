@@ -27,7 +27,7 @@ from qdq.runtime import open_session
 ROOT = Path(__file__).resolve().parents[2]
 DEVICES = ("Samsung Galaxy S24", "Samsung Galaxy S25")
 ACTIVATIONS = {"w8a8": "int8", "w8a16": "int16"}
-CALIBRATION, EVALUATION = 16, 3
+CALIBRATION, EVALUATION = 16, 2
 Samples = list[dict[str, np.ndarray]]
 
 
