@@ -157,6 +157,17 @@ def test_hostile_files_end_their_child_at_most(stage, source, tmp_path):
             assert answer["format"] in ("unknown", "qnn_context_binary")
 
 
+def test_a_foreign_dlc_is_told_as_one(stage, tmp_path):
+    need_qnn()
+    path = tmp_path / "foreign"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("dlc.metadata", b"converter-command=another tool")
+    found = stage("inspect_model", {}, model=path)
+    assert found["format"] == "qnn_dlc"
+    assert [it["kind"] for it in found["hazards"]] == ["foreign_dlc"]
+    assert found["inputs"] == []
+
+
 def test_a_binary_for_another_chip_is_not_wrapped(stage, source):
     compiled(stage, source)
     binary = stage.keep("model.bin")
