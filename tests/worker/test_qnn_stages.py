@@ -8,7 +8,13 @@ import zipfile
 import numpy as np
 import pytest
 
-from qdq.base.errors import ModelCorruptError, ModelInvalidError, QdqError, SpecError
+from qdq.base.errors import (
+    ModelCorruptError,
+    ModelInvalidError,
+    QdqError,
+    SpecError,
+    UnsupportedError,
+)
 from qdq.base.progress import NO_PROGRESS
 from qdq.dataset import open_samples, write_h5
 from qdq.worker import Limits, open_output, run_stage
@@ -168,10 +174,13 @@ def test_a_foreign_dlc_is_told_as_one(stage, tmp_path):
     assert found["inputs"] == []
 
 
-def test_a_binary_for_another_chip_is_not_wrapped(stage, source):
+def test_a_binary_for_another_chip_is_not_wrapped(stage, source, data):
     compiled(stage, source)
     binary = stage.keep("model.bin")
     with pytest.raises(SpecError, match="SM8750"):
         stage("compile", {"options": "", "device": [S25]}, model=binary)
     answer = stage("compile", {"options": "", "device": None}, model=binary)
     assert answer["output"] == "model.zip"
+    # What no inspection told apart from ONNX is not run as if this machine were the phone.
+    with pytest.raises(UnsupportedError, match="NPU, which this machine does not have"):
+        stage("run", {"options": ""}, model=binary, dataset=data)
