@@ -27,7 +27,7 @@ from qdq.runtime import open_session
 ROOT = Path(__file__).resolve().parents[2]
 DEVICES = ("Samsung Galaxy S24", "Samsung Galaxy S25")
 ACTIVATIONS = {"w8a8": "int8", "w8a16": "int16"}
-CALIBRATION, EVALUATION = 16, 3
+CALIBRATION, EVALUATION = 16, 2
 Samples = list[dict[str, np.ndarray]]
 
 
@@ -125,7 +125,9 @@ def _device(
         words = ["qdq", "compile", str(target), "-o", str(binary), "--device", device]
         ours = child(*words, "--options", options)
         # The same graph as the compiler got, so that only our own work differs.
-        qdq.compile(target, Path(folder, "x.dlc"), device=device, options="--target_runtime qnn_dlc")
+        qdq.compile(
+            target, Path(folder, "x.dlc"), device=device, options="--target_runtime qnn_dlc"
+        )
         Path(folder, "x.source.onnx").rename(prepared)
         bare = child("benchmarks.qnn.bare", str(prepared), str(chip.soc_model), folder)
         compiler = qdq.compile(target, device=device, options=options).qnn

@@ -298,9 +298,7 @@ def test_supported_options(kind: JobKind, text: str, name: str, value: object) -
         (JobKind.PROFILE, "--tflite_options number_of_threads=many", "cannot be 'many'"),
         (JobKind.PROFILE, "--tflite_delegates xnnpack,gpu", "GPU"),
         (JobKind.PROFILE, "--tflite_delegates nnapi", "NNAPI"),
-        (JobKind.COMPILE, "--target_runtime qnn_dlc", "no QNN target yet"),
-        (JobKind.COMPILE, "--target_runtime qnn_context_binary", "no QNN target yet"),
-        (JobKind.COMPILE, "--target_runtime precompiled_qnn_onnx", "no QNN target yet"),
+        (JobKind.COMPILE, "--target_runtime qnn_lib_aarch64_android", "deprecated"),
         (JobKind.COMPILE, "--target_runtime nothing", "cannot be 'nothing'"),
         (JobKind.COMPILE, "--quantize_full_type w4a8", "no 4-bit weights yet"),
         (JobKind.COMPILE, "--quantize_full_type w4a16", "no 4-bit weights yet"),
@@ -333,8 +331,8 @@ def test_supported_options(kind: JobKind, text: str, name: str, value: object) -
         ),
         (
             JobKind.LINK,
-            "--qnn_options context_enable_graphs=a --qnn_options htp_optimizations=O=3",
-            "does not support --qnn_options in link jobs yet",
+            "--qnn_options context_enable_graphs=a --qnn_options context_enable_graphs=b",
+            "gives 'context_enable_graphs' twice: 'a' and 'b'",
         ),
     ],
 )

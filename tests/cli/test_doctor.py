@@ -20,8 +20,10 @@ def requirements() -> dict[str, tuple[str, str | None]]:
     """Return name -> (minimum, extra) as pyproject.toml has them."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     rows = [(text, None) for text in project["dependencies"]]
-    for extra in ("torch", "server", "tflite"):
-        rows += [(text, extra) for text in project["optional-dependencies"][extra]]
+    for extra in ("torch", "server", "tflite", "qnn"):
+        # Without markers of the platform.
+        texts = project["optional-dependencies"][extra]
+        rows += [(text.partition(";")[0], extra) for text in texts]
     found = {}
     for text, extra in rows:
         name, minimum = text.replace("==", ">=").removesuffix(".*").split(">=")
@@ -34,8 +36,11 @@ def test_the_packages_are_those_of_the_project(qdq_json: Callable[..., Any]) -> 
     for name, (minimum, extra) in requirements().items():
         assert f"at least {minimum};" in checks[name]["found"]
         assert checks[name]["required"] == (extra is None)
-    others = checks.keys() - requirements().keys()
+    others = checks.keys() - requirements().keys() - {"libatomic1", "QAIRT"}
     assert others == {"python", "temporary folder", "sandbox", ".netrc", "http_proxy"}
+    if checks["onnxruntime-qnn"]["ok"]:
+        assert "AI Stack License" in checks["QAIRT"]["found"]
+        assert checks["libatomic1"]["remedy"] == "apt-get install libatomic1"
 
 
 def test_a_sound_machine(qdq: Callable[..., Any], qdq_json: Callable[..., Any]) -> None:

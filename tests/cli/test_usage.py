@@ -15,7 +15,18 @@ import typer
 from qdq.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("quantize", "compile", "run", "profile", "compare", "inspect", "doctor", "lint", "link", "placement")
+COMMANDS = (
+    "quantize",
+    "compile",
+    "run",
+    "profile",
+    "compare",
+    "inspect",
+    "doctor",
+    "lint",
+    "link",
+    "placement",
+)
 COMMANDS += ("serve", "client-config", "devices", "gc", "jobs")
 GROUP: Any = typer.main.get_command(app)
 JOBS = {f"jobs {name}": command for name, command in GROUP.commands["jobs"].commands.items()}

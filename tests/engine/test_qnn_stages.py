@@ -126,6 +126,13 @@ class TestRuns:
         with pytest.raises(UnsupportedError, match="was not compiled by this workbench"):
             stages_of(tables, self.job(tables, foreign))
 
+    def test_a_binary_that_was_not_inspected_is_checked_by_its_stage(self, tables):
+        binary = add_model(tables, "b", ModelType.QNN_CONTEXT_BINARY)
+        (stage,) = stages_of(tables, self.job(tables, binary))
+        assert stage.spec["device"] == S24.name
+        (stage,) = stages_of(tables, add_job(tables, "w", JobKind.COMPILE, [binary]))
+        assert stage.spec["device"] == [S24.name]
+
     def test_a_chip_that_was_not_known_at_submission(self, tables):
         with pytest.raises(SpecError, match="SM8750"):
             stages_of(tables, self.job(tables, compiled(tables), S25))

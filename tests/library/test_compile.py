@@ -135,7 +135,7 @@ def test_compiling_a_quantized_model_again_changes_nothing(
     ("arguments", "error", "part"),
     [
         ({"options": "--target_runtime tflite"}, qdq.OutputError, "does not end in .tflite"),
-        ({"options": "--target_runtime qnn_dlc"}, qdq.OptionError, "no QNN target yet"),
+        ({"options": "--target_runtime voice_ai"}, qdq.OptionError, "voice_ai runtime"),
         ({"options": "--compute_unit npu"}, qdq.OptionError, "--compute_unit"),
         ({"options": "--quantize_weight_type float16"}, qdq.OptionError, "--quantize_weight_type"),
         ({"device": "Pixel 9"}, qdq.SpecError, "The only device of this version is 'host'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,8 @@ def test_a_file_holds_every_output(
         "output": str(output),
         "samples": 20,
         "outputs": [{"name": "scores", "dtype": "float32", "shape": [1, 4, 8, 8]}],
+        "runtime": f"ONNX Runtime {metadata.version('onnxruntime')}",
+        "notices": [],
     }
     with open_samples(output) as samples:
         found = np.concatenate([sample["scores"] for sample in samples])

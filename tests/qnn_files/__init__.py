@@ -94,8 +94,8 @@ def qdq_net(
     """Write the net; ``symmetric`` puts the zero point behind Relu in the middle."""
     dtype, bits = PRECISIONS[precision]
     constants: dict[str, Array | TensorProto] = {}
-    for key, (low, high) in RANGES.items():
-        low = -high if symmetric else low
+    for key, (lowest, high) in RANGES.items():
+        low = -high if symmetric else lowest
         steps = int(np.iinfo(dtype).max)
         scale = (high - low) / steps
         constants[f"s{key}"] = np.float32(scale)

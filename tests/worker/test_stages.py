@@ -16,7 +16,6 @@ from qdq.base.errors import (
     OptionError,
     PrecisionError,
     SpecError,
-    UnsupportedError,
 )
 from qdq.dataset import open_samples, write_h5
 from qdq.worker import extract_archive, open_output, run_stage
@@ -335,5 +334,3 @@ def test_kinds_that_are_not_taken(stage, tmp_path):
         stage("inspect_model", model=lite)
     with pytest.raises(ModelInvalidError, match="at its top"):
         stage("inspect_model", model=_zip_of(tmp_path / "z", [("model.onnx", b"")]))
-    with pytest.raises(UnsupportedError, match="DLC"):
-        stage("inspect_model", model=_zip_of(tmp_path / "d", [("dlc.metadata", b"")]))

@@ -58,7 +58,8 @@ def check_device(name: str | None) -> str:
         return cpu
     raise SpecError(
         f"There is no device '{name}'",
-        remedy=f"The only device of this version is '{HOST}' ({cpu})",
+        remedy=f"The only device of this version is '{HOST}' ({cpu}); those of the catalogue take "
+        "the QNN runtimes",
     )
 
 

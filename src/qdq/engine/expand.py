@@ -8,7 +8,7 @@ from typing import TypeAlias
 from qdq.base.errors import DatasetError, ModelInvalidError, UnsupportedError
 from qdq.base.options import JobKind as OptionKind
 from qdq.base.options import parse_options
-from qdq.domain.qnn import QNN_RUNTIMES
+from qdq.domain.qnn import QNN_RUNTIMES, qnn_facts
 from qdq.domain.records import Dataset, Job, Model, ModelType, UploadState
 from qdq.domain.states import JobKind, JobState
 from qdq.engine.planned import PlannedStage, states_on_device
@@ -71,6 +71,8 @@ def _compile(job: Job, model: Model, inputs: Inputs, repository: Repository) -> 
     if model.type is ModelType.QNN_CONTEXT_BINARY:
         for device in job.devices:
             check_chip(model, device, repository)
+        if qnn_facts(model.inspection).get("soc_model") is None:
+            devices = [device.name for device in job.devices]
     elif options.get_text("target_runtime") in QNN_RUNTIMES:
         devices = [device.name for device in job.devices]
     spec = {"input_specs": specs or None, "options": job.options, "device": devices}

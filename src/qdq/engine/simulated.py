@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qdq.base.errors import ModelInvalidError, SpecError
-from qdq.domain.qnn import QNN_RUNTIMES
+from qdq.domain.qnn import QNN_RUNTIMES, qnn_facts
 from qdq.domain.records import Job, Model, ModelType
 from qdq.domain.states import JobKind
 from qdq.engine.planned import PlannedStage, states_on_device
@@ -53,8 +53,10 @@ def simulated(
         )
     source = choose_graph(sources, job.options)
     kept = () if source is None else (("source", source),)
-    # Only a DLC is compiled for the device now; a binary was, and its chip is checked above.
-    named = device.name if model.type is ModelType.QNN_DLC else None
+    # A DLC is compiled for the device now.  The chip of a binary was checked above; where none is
+    # known, as the upload took too long to look at, the stage checks it.
+    known_chip = qnn_facts(model.inspection).get("soc_model") is not None
+    named = None if known_chip else device.name
     spec: dict[str, Any] = {"options": job.options, "device": named, "label": host.label}
     states = states_on_device(job)
     stages = []

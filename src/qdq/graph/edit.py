@@ -101,14 +101,26 @@ def sole_consumer(value: ir.Value) -> ir.Node | None:
 
 def fresh_name(graph: ir.Graph, base: str) -> str:
     """Return ``base``, or ``base`` with the first number that makes it new in ``graph``."""
-    taken = {value.name for value in graph.inputs} | set(graph.initializers)
-    for node in graph.all_nodes():
-        taken.update(output.name for output in node.outputs)
+    taken: set[str | None] = {value.name for value in graph.inputs} | set(graph.initializers)
+    _collect_names(graph, taken)
     name, count = base, 0
     while name in taken:
         count += 1
         name = f"{base}_{count}"
     return name
+
+
+def _collect_names(graph: ir.Graph, names: set[str | None]) -> None:
+    # Not all_nodes: looking for subgraphs in every attribute is most of its time.
+    for node in graph:
+        for output in node.outputs:
+            names.add(output.name)
+        for attribute in node.attributes.values() if node.attributes else ():
+            if attribute.type == ir.AttributeType.GRAPH:
+                _collect_names(attribute.as_graph(), names)
+            elif attribute.type == ir.AttributeType.GRAPHS:
+                for subgraph in attribute.as_graphs():
+                    _collect_names(subgraph, names)
 
 
 def add_initializer(graph: ir.Graph, base: str, array: np.ndarray[Any, Any]) -> ir.Value:

@@ -116,8 +116,9 @@ def require_sources(model: Model, what: str) -> None:
     """Raise UnsupportedError for a DLC that no job here made: nothing computes from it alone."""
     if model.type is ModelType.QNN_DLC and model.producer_id is None:
         raise UnsupportedError(
-            f"The DLC '{model.name}' was not compiled by this workbench, which cannot {what} it: "
-            "that takes the ONNX model that a DLC was made from, which is kept for its own only",
+            f"The DLC '{model.name}' is an upload, and as such was not compiled by this workbench, "
+            f"which cannot {what} it: that takes the ONNX model that a DLC was made from, which is "
+            "kept with the job that compiled it",
             remedy="Upload the ONNX model and compile it with --target_runtime qnn_dlc",
         )
 

@@ -51,7 +51,7 @@ def test_dequantized_outputs(binary: Path) -> None:
 
 
 def test_another_chip_is_refused(binary: Path) -> None:
-    with pytest.raises(qdq.SpecError, match="is for SM8650 .* has SM8750"):
+    with pytest.raises(qdq.SpecError, match=r"is for SM8650 .* has SM8750"):
         qdq.run(binary, {"image": integers()}, device=S25)
     with pytest.raises(qdq.SpecError, match="no device"):
         qdq.run(binary, {"image": integers()}, device="Nokia 3310")

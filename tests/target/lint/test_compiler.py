@@ -64,8 +64,13 @@ def test_an_error_is_what_the_compiler_refuses(
     text, arguments = GRAPHS[name]
     given = arguments if "w_d" not in text else WEIGHT | arguments
     model = qdq_graph(text, **given)
-    errors = [it for it in lint_graph(model, f"htp-{arch}") if it.severity is Severity.ERROR]
-    assert takes(model, arch) is not bool(errors), [it.sentence() for it in errors]
+    # What our own compile repairs is a warning that says what the compiler makes of it.
+    stopping = [
+        it
+        for it in lint_graph(model, f"htp-{arch}")
+        if it.severity is Severity.ERROR or "compiler refuses" in it.why
+    ]
+    assert takes(model, arch) is not bool(stopping), [it.sentence() for it in stopping]
 
 
 @pytest.mark.parametrize("op", QUICK)

@@ -194,7 +194,9 @@ class TestBrokenSupergroup:
         assert (one.severity, one.op_type) == (Severity.WARNING, "Relu")
         biased = text.replace("w_d) y", "w_d, b) y")
         (two,) = found(qdq_graph(biased, **WEIGHT, b=np.ones(6, np.float32)), "broken_supergroup")
-        assert two.severity is Severity.ERROR
+        assert "refuses" in two.why
+        assert "refuses" not in one.why
+        assert "qdq compile" in two.remedy
         assert not found(
             qdq_graph(text, encodings={"y": (1 / 64, 0)}, **WEIGHT), "broken_supergroup"
         )

@@ -10,7 +10,10 @@ __all__ = ["Finding", "Severity"]
 
 
 class Severity(StrEnum):
-    """``error``: the compiler refuses it, or its numbers are wrong.  ``warning``: it costs."""
+    """``error``: the compiler refuses it, or its numbers are wrong.
+
+    ``warning``: it costs, or it is refused as it stands and ``qdq compile`` repairs it.
+    """
 
     ERROR = "error"
     WARNING = "warning"

@@ -8,7 +8,7 @@ import onnx_ir as ir
 from qdq.graph import GraphPass, NoteLog, bypass, constant_array, sole_consumer
 from qdq.target.onnx.encodings import ConstantEncoding, encoding_of
 
-__all__ = ["AbsorbClips"]
+__all__ = ["AbsorbClips", "clip_bounds"]
 
 
 class AbsorbClips(GraphPass):
@@ -32,7 +32,7 @@ class AbsorbClips(GraphPass):
             source = node.inputs[0]
             if encoding is None or source is None or not encoding.is_per_tensor:
                 continue
-            bounds = _bounds(node)
+            bounds = clip_bounds(node)
             if bounds is None or not _saturates(encoding, *bounds):
                 log.kept(node, "the quantizer behind it does not saturate at its bounds")
                 continue
@@ -42,7 +42,8 @@ class AbsorbClips(GraphPass):
         return modified
 
 
-def _bounds(node: ir.Node) -> tuple[float, float] | None:
+def clip_bounds(node: ir.Node) -> tuple[float, float] | None:
+    """Return the bounds of a Relu or Clip; None where one is computed."""
     if node.op_type == "Relu":
         return 0.0, np.inf
     low, high = -np.inf, np.inf

@@ -8,8 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from qdq import library
+from qdq.base.errors import UnsupportedError
 from qdq.base.options import JobKind, parse_options
 from qdq.base.progress import Progress
+from qdq.base.qnn_files import qnn_kind
 from qdq.frontend import ModelFormat, detect_format
 from qdq.worker.stages.files import find_input, open_model
 from qdq.worker.stages.log import log
@@ -26,6 +28,11 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     # Of a job that measures too, these are for its other stage.
     options = options.without("max_profiler_iterations", "max_profiler_time")
     path = open_model()
+    if qnn_kind(path) is not None:
+        raise UnsupportedError(
+            "The model is compiled for Qualcomm's NPU, which this machine does not have",
+            remedy="Run it on the phone or board that it was compiled for",
+        )
     done = library.run(
         path,
         find_input("dataset") or "inputs/dataset",

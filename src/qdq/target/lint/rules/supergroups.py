@@ -57,16 +57,20 @@ class BrokenSupergroup:
         head, clamp = nodes[0], nodes[-1]
         # fp16 is no way out for an op with a bias; see groups.py.
         refused = _has_bias(nodes) or not facts.float16
+        # Before our own compiler sees them: target/qnn/clips.py, and the joining of MatMul and Add.
+        repaired = head.op_type in ("Conv", "ConvTranspose", "Gemm") or len(nodes) > 2
         return Finding(
             self.name,
-            Severity.ERROR if refused else Severity.WARNING,
+            Severity.ERROR if refused and not repaired else Severity.WARNING,
             **place(clamp),
             tensor=head.outputs[0].name,
             why=f"the Q behind it does not saturate where it does, so '{label(head)}' "
             f"({head.op_type}) and it are no one integer op"
-            + (", and the compiler refuses them" if refused else " and run in fp16"),
-            remedy="Put a Q/DQ pair with the same scale and zero point between them: on one grid "
-            "that changes no value (qdq compile does so for QNN)",
+            + (", and the HTP compiler refuses them" if refused else " and run in fp16"),
+            remedy="Nothing for qdq compile, which puts a Q/DQ pair between them; for another tool "
+            "put one there with the same scale and zero point, which changes no value"
+            if repaired
+            else "Put a Q/DQ pair between them, with the same scale and zero point",
         )
 
 
