@@ -206,6 +206,7 @@ class TestReport:
             "layer_samples",
             "first_divergence",
             "sites",
+            "advice",
             "plan",
             "stages",
             "notices",
@@ -217,7 +218,7 @@ class TestReport:
         assert all(layer["sqnr_db"] > 10 for layer in layers.values())
         assert told["sites"]["weights"] == len(told["plan"]["weights"]) == 4
         stages = [stage["stage"] for stage in told["stages"]]
-        assert stages == ["prepare", "calibrate", "plan", "emit", "report"]
+        assert stages == ["prepare", "calibrate", "plan", "emit", "report", "advise"]
         assert all(stage["peak_memory_bytes"] > 0 for stage in told["stages"])
 
     @pytest.mark.parametrize("count", [7, 24])

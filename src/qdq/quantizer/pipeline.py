@@ -15,6 +15,7 @@ from qdq.base.options import Options
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.base.version import __version__
 from qdq.dataset import InputLayout, Samples, content_order, fit_samples
+from qdq.quantizer.advisor import advise, input_facts
 from qdq.quantizer.calibrate import collect_statistics
 from qdq.quantizer.emit import emit_plan
 from qdq.quantizer.plan import QuantizationPlan
@@ -78,6 +79,9 @@ def quantize_model(
     with watch.stage("report"):
         outputs = measure_outputs(model, quantized, samples, judged, progress=progress)
         layers = measure_layers(model, quantized, samples, judged, progress=progress)
+    with watch.stage("advise"):
+        facts = input_facts(samples, calibration)
+        advice = advise(statistics.trace, facts, plan.activations)
     report = QuantizationReport(
         settings=settings,
         plan=plan,
@@ -86,6 +90,7 @@ def quantize_model(
         calibration_samples=len(calibration),
         report_samples=len(judged),
         held_out=bool(held_out),
+        advice=advice,
         stages=tuple(watch.costs),
         notices=_notices(plan, held_out=bool(held_out), samples=len(samples)),
     )
