@@ -118,10 +118,10 @@ def test_inspect(qdq: Invoke, qdq_json: Invoke, model: Path) -> None:
         (["compile", "tiny.onnx", "-oo.onnx", "--input-spec", "x:1x2"], 1, "SpecError", "'image'"),
         (["compile", "tiny.onnx", "-o", "o.onnx", "--options", "--x"], 2, "OptionError", "--x"),
         (
-            ["quantize", "tiny.onnx", "--calibration=data.npz", "-oo.onnx", "--weights=int4"],
+            ["quantize", "tiny.onnx", "--calibration=data.npz", "-oo.onnx", "--weights=int16"],
             2,
             "PrecisionError",
-            "w4a8",
+            "w16a8",
         ),
     ],
 )

@@ -14,7 +14,14 @@ import qdq
 
 
 @pytest.mark.parametrize(
-    ("activations", "precision", "least_db"), [("int8", "w8a8", 25.0), ("int16", "w8a16", 30.0)]
+    ("weights", "activations", "precision", "least_db"),
+    [
+        ("int8", "int8", "w8a8", 25.0),
+        ("int8", "int16", "w8a16", 30.0),
+        ("int4", "int8", "w4a8", 12.0),
+        ("int4", "int16", "w4a16", 12.0),
+        ("int16", "int16", "w16a16", 60.0),
+    ],
 )
 def test_a_quantized_model_is_close_to_the_float_one(
     model: Path,
@@ -23,12 +30,15 @@ def test_a_quantized_model_is_close_to_the_float_one(
     expected: np.ndarray,
     tmp_path: Path,
     *,
+    weights: str,
     activations: str,
     precision: str,
     least_db: float,
 ) -> None:
     output, report = tmp_path / "out.onnx", tmp_path / "report.json"
-    result = qdq.quantize(model, data, output, activations=activations, report=report)
+    result = qdq.quantize(
+        model, data, output, weights=weights, activations=activations, report=report
+    )
     assert result.precision.name == precision
     onnx.checker.check_model(str(output), full_check=True)
     assert qdq.inspect(output).quantization.precision == precision
@@ -67,9 +77,17 @@ def test_few_samples_are_noticed(float_proto: onnx.ModelProto, images: np.ndarra
 @pytest.mark.parametrize(
     ("arguments", "error", "part"),
     [
-        ({"weights": "int4"}, qdq.PrecisionError, "w4a8"),
-        ({"weights": "int4", "activations": "int16"}, qdq.PrecisionError, "w4a16"),
-        ({"weights": "int16", "activations": "int16"}, qdq.PrecisionError, "w16a16"),
+        ({"weights": "int16"}, qdq.PrecisionError, "w16a8"),
+        (
+            {"weights": "int4", "activations": "int16", "options": "--quantize_target tflite"},
+            qdq.PrecisionError,
+            "w4a16",
+        ),
+        (
+            {"weights": "int16", "activations": "int16", "options": "--quantize_target tflite"},
+            qdq.PrecisionError,
+            "w16a16",
+        ),
         ({"weights": "float16"}, qdq.PrecisionError, "'float16' is not a dtype"),
         ({"options": "--lite_mp percentage=10"}, qdq.OptionError, "--lite_mp"),
         ({"options": "--range_scheme best"}, qdq.OptionError, "auto, mse_minimizer, min_max"),

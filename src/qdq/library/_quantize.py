@@ -9,7 +9,7 @@ from typing import Any
 import onnx_ir as ir
 
 from qdq.base.options import JobKind, Options, parse_options
-from qdq.base.precision import Precision, check_precision
+from qdq.base.precision import Precision, check_quantize_target
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.dataset import open_samples
 from qdq.graph import save_model
@@ -65,7 +65,8 @@ def quantize(
     are not supported.  On an error nothing is written.
     """
     parsed = parse_options(JobKind.QUANTIZE, options)
-    precision = check_precision(weights, activations)
+    target_name = parsed.get_text("quantize_target")
+    precision = check_quantize_target(weights, activations, target_name)
     given = (model, calibration)
     target = None if output is None else check_output(output, given, suffixes=(".onnx",))
     report_file = None if report is None else check_output(report, (*given, output))

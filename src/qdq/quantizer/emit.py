@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
@@ -20,7 +21,7 @@ def emit_plan(model: ir.Model, plan: QuantizationPlan) -> None:
 
     Weights and constants stay float32, snapped to their grid, and pass through Q/DQ; activations
     pass through Q/DQ after their producer; biases stay float.  Names of inputs and outputs stay.
-    The opset must already have the integer types of the plan (13; 21 for 16 bits).
+    The opset must already have the integer types of the plan (13; 21 for 4 and 16 bits).
     """
     writer = _Writer(model.graph)
     values = {value.name: value for value in model.graph.inputs}
@@ -131,7 +132,7 @@ class _Writer:
             return self._parameters[owner]
         shape = () if encoding.axis is None else (-1,)
         scale = np.asarray(encoding.scale, np.float32).reshape(shape)
-        zero_point = np.asarray(encoding.zero_point, encoding.dtype).reshape(shape)
+        zero_point = np.asarray(encoding.zero_point, _numpy_dtype(encoding.dtype)).reshape(shape)
         base = tensor if owner is None else owner
         made = (
             self._initializer(f"{base}_scale", scale),
@@ -157,6 +158,10 @@ class _Writer:
 
     def _fresh_node(self, name: str) -> str:
         return _unique(name, self._node_names)
+
+
+def _numpy_dtype(name: str) -> np.dtype[Any]:
+    return np.dtype(ml_dtypes.int4) if name == "int4" else np.dtype(name)
 
 
 def _unique(name: str, taken: set[str | None]) -> str:

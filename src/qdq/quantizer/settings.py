@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qdq.base.options import Options
-from qdq.base.precision import check_precision
+from qdq.base.precision import check_quantize_target
 
 __all__ = ["RangeScheme", "Settings", "resolve_settings"]
 
@@ -42,7 +42,8 @@ def resolve_settings(*, weights: str, activations: str, options: Options) -> Set
     ``auto`` minimises the squared error at 8 bits and takes min-max at 16, where rounding is so
     fine that any clipping costs more than it gains; the public service documents the same choice.
     """
-    precision = check_precision(weights, activations)
+    target = str(options.get("quantize_target"))
+    precision = check_quantize_target(weights, activations, target)
     requested = str(options.get("range_scheme"))
     scheme: RangeScheme
     if requested == "auto":
@@ -55,5 +56,5 @@ def resolve_settings(*, weights: str, activations: str, options: Options) -> Set
         activation_bits=precision.activation_bits,
         range_scheme=scheme,
         range_scheme_requested=requested,
-        target=str(options.get("quantize_target")),
+        target=target,
     )

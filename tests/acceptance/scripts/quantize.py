@@ -79,6 +79,9 @@ def check_precisions() -> None:
     for name, weights, activations in (
         ("w8a8", INT8, INT8),
         ("w8a16", INT8, INT16),
+        ("w4a8", INT4, INT8),
+        ("w4a16", INT4, INT16),
+        ("w16a16", INT16, INT16),
     ):
         job = hub.submit_quantize_job(net(), _dataset(), weights, activations, name=name)
         assert (job.weights_dtype, job.activations_dtype) == (weights, activations)
@@ -87,10 +90,12 @@ def check_precisions() -> None:
         assert {"QuantizeLinear", "DequantizeLinear"} <= _operators(file)
 
 
-def check_precisions_of_later_versions() -> None:
-    for name, activations in (("w4a8", INT8), ("w4a16", INT16)):
-        with refused(hub.UserError, name, "later version", "w8a8", "w8a16"):
-            hub.submit_quantize_job(net(), _dataset(), INT4, activations)
+def check_precisions_that_a_target_lacks() -> None:
+    for name, weights in (("w4a16", INT4), ("w16a16", INT16)):
+        with refused(hub.UserError, name, "tflite", "w8a8", "w4a8"):
+            hub.submit_quantize_job(
+                net(), _dataset(), weights, INT16, options="--quantize_target tflite"
+            )
 
 
 def check_sources_of_model_and_data() -> None:
@@ -151,7 +156,7 @@ if __name__ == "__main__":
         check_job,
         check_results,
         check_precisions,
-        check_precisions_of_later_versions,
+        check_precisions_that_a_target_lacks,
         check_sources_of_model_and_data,
         check_options,
         check_documented_chain,
