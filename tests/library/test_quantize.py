@@ -48,7 +48,7 @@ def test_a_quantized_model_is_close_to_the_float_one(
     assert 10 * np.log10((expected**2).sum() / (noise**2).sum()) > least_db
     document = json.loads(json.dumps(result.to_dict()))
     assert document["output"] == str(output)
-    assert document["report_file"] == str(report)
+    assert document["report_files"] == [str(report)]
     assert document["report"] == json.loads(report.read_text())
 
 

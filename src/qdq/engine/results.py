@@ -2,7 +2,8 @@
 
 ``Job.result`` has ``tool_versions`` {name: version}; of a compile job ``target_runtime``,
 ``precision`` and ``options``; of a quantize job ``precision``, ``options``, ``metrics`` (a row for
-each output), ``sites``, ``calibration_samples`` and ``report`` (the blob of the whole report); of
+each output), ``sites``, ``calibration_samples``, ``report`` and ``page`` (the blobs of the whole report as JSON
+and as HTML); of
 an inference or profile job ``profile`` (its JSON form: times in microseconds, memory in bytes) if
 it measured, ``samples`` and ``outputs`` if it ran.
 """
@@ -31,6 +32,7 @@ _KEPT = {
     "run": ("samples", "outputs"),
     "profile": ("profile",),
 }
+_REPORTS = {"report": "report.json", "page": "report.html"}
 _MOST_DIMENSIONS = 64
 
 
@@ -52,8 +54,9 @@ def collect(job: Job, finished: Mapping[str, FinishedStage], *, now: datetime) -
         return Outcome(result, target=_target(finished["compile"]))
     if job.kind is JobKind.QUANTIZE:
         done = finished["quantize"]
-        if "report.json" in done.outputs:
-            result["report"] = done.outputs["report.json"][0]
+        for key, name in _REPORTS.items():
+            if name in done.outputs:
+                result[key] = done.outputs[name][0]
         return Outcome(result, target=_target(done))
     if "run" in finished:
         return Outcome(result, output=(_dataset(job, finished["run"], now),))

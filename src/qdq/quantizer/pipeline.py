@@ -18,6 +18,7 @@ from qdq.dataset import InputLayout, Samples, content_order, fit_samples
 from qdq.quantizer.advisor import advise, input_facts
 from qdq.quantizer.calibrate import collect_statistics
 from qdq.quantizer.emit import emit_plan
+from qdq.quantizer.figures import Figures, collect_figures
 from qdq.quantizer.plan import QuantizationPlan
 from qdq.quantizer.planner import make_plan, statistics_request
 from qdq.quantizer.prepare import prepare_model
@@ -50,12 +51,14 @@ def quantize_model(
     weights: str = "int8",
     activations: str = "int8",
     options: Options,
+    figures: bool = False,
     progress: Progress = NO_PROGRESS,
 ) -> Quantized:
     """Return ``model`` as fake-quantized ONNX, calibrated on ``samples``.
 
     ``model`` is a float32 ONNX model with static input shapes and is used up.  Samples are read
     one at a time, in the order of their content, so that a permutation of them changes nothing.
+    ``figures`` also counts what the HTML report draws.
     Raises PrecisionError, OptionError, DatasetError, ModelInvalidError or UnsupportedError.
     """
     settings = resolve_settings(weights=weights, activations=activations, options=options)
@@ -67,7 +70,7 @@ def quantize_model(
         placement = place_sites(model.graph, rules, activation_bits=bits)
         held_out, calibration = _split(content_order(samples))
     with watch.stage("calibrate"):
-        request = statistics_request(model, placement, settings)
+        request = statistics_request(model, placement, settings, histograms=figures)
         statistics = collect_statistics(model, samples, calibration, request, progress=progress)
     with watch.stage("plan"):
         plan = make_plan(model, placement, statistics, settings)
@@ -82,6 +85,10 @@ def quantize_model(
     with watch.stage("advise"):
         facts = input_facts(samples, calibration)
         advice = advise(statistics.trace, facts, plan.activations)
+    drawn: Figures | None = None
+    if figures:
+        with watch.stage("figures"):
+            drawn = collect_figures(model, quantized, statistics, plan)
     report = QuantizationReport(
         settings=settings,
         plan=plan,
@@ -91,6 +98,7 @@ def quantize_model(
         report_samples=len(judged),
         held_out=bool(held_out),
         advice=advice,
+        figures=drawn,
         stages=tuple(watch.costs),
         notices=_notices(plan, held_out=bool(held_out), samples=len(samples)),
     )

@@ -32,13 +32,16 @@ _SYMMETRIC_BITS = 16
 
 
 def statistics_request(
-    model: ir.Model, placement: Placement, settings: Settings
+    model: ir.Model, placement: Placement, settings: Settings, *, histograms: bool = False
 ) -> CalibrationRequest:
-    """Return what must be observed to plan ``placement``."""
+    """Return what must be observed to plan ``placement``.
+
+    ``histograms`` asks for them also where ranges do without.
+    """
     computed = {value.name for value in model.graph.inputs}
     computed.update(value.name for node in model.graph for value in node.outputs)
     owners = tuple(owner for owner in placement.owners if owner in computed)
-    if settings.range_scheme == "min_max":
+    if settings.range_scheme == "min_max" and not histograms:
         return CalibrationRequest(extremes=owners, moments=_moment_axes(model, placement))
     return CalibrationRequest(histograms=owners, moments=_moment_axes(model, placement))
 

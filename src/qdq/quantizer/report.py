@@ -12,6 +12,7 @@ from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.base.version import __version__
 from qdq.dataset import ChosenSamples, Samples
 from qdq.quantizer.advisor import Advice
+from qdq.quantizer.figures import Figures
 from qdq.quantizer.plan import QuantizationPlan
 from qdq.quantizer.settings import Settings
 from qdq.runtime.compare import Comparison, compare_models
@@ -41,7 +42,7 @@ class QuantizationReport:
 
     ``outputs`` maps output names to metrics against the float model, never pooled; ``layers`` has
     those of every tensor in graph order, on fewer samples; ``advice`` is about the calibration
-    data.
+    data; ``figures`` is what the HTML report draws, None where it was not asked for.
     """
 
     settings: Settings
@@ -52,6 +53,7 @@ class QuantizationReport:
     report_samples: int
     held_out: bool
     advice: Advice
+    figures: Figures | None
     stages: tuple[StageCost, ...]
     notices: tuple[str, ...]
 

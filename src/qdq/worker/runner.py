@@ -20,7 +20,7 @@ STAGE_OUTPUTS: dict[str, tuple[str, ...]] = {
     "inspect_dataset": (),
     "inspect_model": (),
     "profile": (),
-    "quantize": ("model.onnx", "model.zip", "report.json"),
+    "quantize": ("model.onnx", "model.zip", "report.json", "report.html"),
     "run": ("output.h5",),
 }
 _DEFAULT_LIMITS = Limits()

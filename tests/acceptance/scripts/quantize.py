@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from pathlib import Path
 
 import numpy as np
@@ -61,10 +62,12 @@ def check_results() -> None:
     assert result.status.success
     assert "SUCCESS" in repr(result)
     assert any(file.suffix == ".onnx" for file in (WORK / "results").iterdir())
-    (log,) = _quantized().download_artifacts_for_type(
-        str(WORK / "log"), hub.JobArtifactType.HUB_LOG
-    )
-    assert "range_scheme" in Path(log).read_text()
+    found = _quantized().download_artifacts_for_type(str(WORK / "log"), hub.JobArtifactType.HUB_LOG)
+    by_suffix = {Path(file).suffix: Path(file).read_text() for file in found}
+    assert set(by_suffix) == {".log", ".html", ".json"}
+    assert "range_scheme" in by_suffix[".log"]
+    assert by_suffix[".html"].startswith("<!DOCTYPE html>")
+    assert json.loads(by_suffix[".json"])["schema"] == "qdq.quantize.report/1"
     with refused(TypeError):
         # The client's own fault: it cannot download a model into memory.
         _quantized().download_target_model()

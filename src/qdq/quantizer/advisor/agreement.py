@@ -42,12 +42,18 @@ class RangeAgreement:
 
 
 def range_agreement(table: TraceTable) -> RangeAgreement | None:
-    """Return the agreement over the tensors of ``table`` that vary; None for too few samples."""
+    """Return the agreement over the tensors that samples stretch; None for too few samples.
+
+    A tensor behind a Clip or a Sigmoid, most of whose samples reach both bounds, tells nothing.
+    """
     if len(table.samples) < FEWEST_SAMPLES:
         return None
     whole = np.isfinite(table.low).all(axis=1) & np.isfinite(table.high).all(axis=1)
-    varies = table.low.min(axis=1) < table.high.max(axis=1)
-    table = table.rows(whole & varies)
+    table = table.rows(whole)
+    low, high = table.low.min(axis=1), table.high.max(axis=1)
+    bounded = (np.median(table.low, axis=1) == low) & (np.median(table.high, axis=1) == high)
+    telling: npt.NDArray[np.bool_] = (low < high) & ~bounded
+    table = table.rows(telling)
     if not table.tensors:
         return None
     found = _agreements(table.low.astype(np.float64), table.high.astype(np.float64))
