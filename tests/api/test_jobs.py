@@ -312,6 +312,24 @@ async def test_artifacts_and_logs(wire):
     assert (await wire.http.get(listed.artifacts[0].url)).content == b"the log"
 
 
+async def test_reports_lie_beside_the_log(wire):
+    job_id = await wire.compile()
+    put = wire.room.blobs.put
+    result = {"page": put(b"<html>"), "report": put(b"{}")}
+    log = {5: put(b"the log")}
+    wire.room.repository.change(job_id, state=JobState.DONE, artifacts=log, result=result)
+    path = f"jobs/{job_id}/device_runs/latest/artifact_list/5/"
+    listed = await wire.ask(pb.NamedArtifactDownloadURLList, "GET", path)
+    names = [one.filename for one in listed.artifacts]
+    assert names == [f"{job_id}_{name}" for name in ("hub_log.log", "report.html", "report.json")]
+    page = await wire.http.get(listed.artifacts[1].url)
+    assert page.content == b"<html>"
+    # What came out of a model is never shown on the server's own origin.
+    assert page.headers["content-disposition"].startswith("attachment")
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert page.headers["content-type"] == "application/octet-stream"
+
+
 @pytest.mark.parametrize("options", ["--target_runtime qnn_dlc", "--nonsense", "--output_names"])
 async def test_bad_options_make_no_job(wire, options):
     job = pb.CompileJob(options=options)

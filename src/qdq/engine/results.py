@@ -2,10 +2,9 @@
 
 ``Job.result`` has ``tool_versions`` {name: version}; of a compile job ``target_runtime``,
 ``precision`` and ``options``; of a quantize job ``precision``, ``options``, ``metrics`` (a row for
-each output), ``sites``, ``calibration_samples``, ``report`` and ``page`` (the blobs of the whole report as JSON
-and as HTML); of
-an inference or profile job ``profile`` (its JSON form: times in microseconds, memory in bytes) if
-it measured, ``samples`` and ``outputs`` if it ran.
+each output), ``sites``, ``calibration_samples``, ``report`` and ``page`` (the blobs of the whole
+report as JSON and as HTML); of an inference or profile job ``profile`` (its JSON form: times in
+microseconds, memory in bytes) if it measured, ``samples`` and ``outputs`` if it ran.
 """
 
 from __future__ import annotations

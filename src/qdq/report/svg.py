@@ -59,7 +59,8 @@ def ticks(low: float, high: float) -> list[float]:
         return [low, high]
     power = 10.0 ** math.floor(math.log10(raw))
     step = next((m * power for m in (1.0, 2.0, 5.0) if m * power >= raw), 10.0 * power)
-    if step <= 0:
+    # Between neighbouring floats there is nothing round.
+    if step <= 0 or low + step / 4 == low or high - step / 4 == high:
         return [low, high]
     first = math.ceil(low / step)
     return [first * step + i * step for i in range(math.floor(high / step) - first + 1)]

@@ -175,9 +175,10 @@ def _about_saturation(activations: Sequence[PlannedActivation]) -> Iterator[Find
     if not shares:
         return
     names = tuple(sorted(shares, key=lambda name: (-shares[name], name)))
+    verb = "clips" if len(names) == 1 else "clip"
     yield Finding(
         "saturated_sites",
-        f"{_counted(len(names), 'site')} clip more than {MUCH_SATURATED:.0%} of their values, at "
+        f"{_counted(len(names), 'site')} {verb} more than {MUCH_SATURATED:.0%} of values, at "
         f"most {shares[names[0]]:.1%} at '{names[0]}'.",
         tensors=names,
     )

@@ -48,7 +48,7 @@ def range_agreement(table: TraceTable) -> RangeAgreement | None:
     """
     if len(table.samples) < FEWEST_SAMPLES:
         return None
-    whole = np.isfinite(table.low).all(axis=1) & np.isfinite(table.high).all(axis=1)
+    whole: npt.NDArray[np.bool_] = np.isfinite(table.low + table.high).all(axis=1)
     table = table.rows(whole)
     low, high = table.low.min(axis=1), table.high.max(axis=1)
     bounded = (np.median(table.low, axis=1) == low) & (np.median(table.high, axis=1) == high)
