@@ -1,0 +1,105 @@
+"""Judge quantized models: one ONNX Runtime, optimisations off, the float model as the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+__all__ = ["Score", "Sites", "count_sites", "outputs_of", "score"]
+
+Outputs = list[list[np.ndarray]]
+_INT32 = onnx.TensorProto.INT32
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """``sqnr`` in dB is the least over float outputs, each over all samples; ``agreement`` the
+    share of rows of outputs [N, C] with the same argmax, else of equal elements of integer ones,
+    None where there is neither."""
+
+    sqnr: float
+    agreement: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sites:
+    """Activations that pass through Q/DQ, weights that come out of DQ, and nodes that multiply
+    (Conv, Gemm, MatMul, ...), of which so many read only what comes out of DQ."""
+
+    activations: int
+    weights: int
+    products: int
+    quantized_products: int
+
+
+def outputs_of(model: Path, samples: Sequence[dict[str, np.ndarray]]) -> Outputs:
+    """Return, for each output, its values for each sample."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    names = {given.name for given in session.get_inputs()}
+    rows = [session.run(None, {k: v for k, v in s.items() if k in names}) for s in samples]
+    return [list(values) for values in zip(*rows, strict=True)]
+
+
+def score(reference: Outputs, measured: Outputs) -> Score:
+    """Compare outputs, by position, with those of the float model."""
+    levels, agreements = [], []
+    for expected, found in zip(reference, measured, strict=False):
+        x, y = np.stack(expected), np.stack(found)
+        if x.dtype.kind != "f":
+            agreements.append(float((x == y).mean()))
+            continue
+        x, y = x.astype(np.float64), y.astype(np.float64)
+        noise = float(((x - y) ** 2).sum())
+        levels.append(10 * np.log10(float((x**2).sum()) / max(noise, 1e-30)))
+        if x.ndim == 3 and x.shape[-1] > 1:
+            agreements.append(float((x.argmax(-1) == y.argmax(-1)).mean()))
+    return Score(min(levels, default=float("nan")), min(agreements, default=None))
+
+
+_PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU")
+
+
+def count_sites(path: Path) -> Sites:
+    """Count what is quantized in a model, however it spells it."""
+    graph = onnx.load(path).graph
+    constants = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    constants |= {
+        node.output[0]: node.attribute[0].t.data_type
+        for node in graph.node
+        if node.op_type == "Constant" and node.attribute[0].name == "value"
+    }
+    makers = {name: node for node in graph.node for name in node.output}
+    activations, weights = set(), set()
+    for node in graph.node:
+        source = node.input[0] if node.input else ""
+        if node.op_type == "QuantizeLinear":
+            (weights if source in constants else activations).add(source)
+        elif node.op_type == "DequantizeLinear" and constants.get(source, _INT32) != _INT32:
+            weights.add(source)
+    products = [node for node in graph.node if node.op_type in _PRODUCTS]
+    done = [node for node in products if _reads_integers(node, makers, constants)]
+    return Sites(len(activations), len(weights), len(products), len(done))
+
+
+# Ops that only move values stand between DQ and a product in some models.
+_MOVING = ("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Pad")
+
+
+def _reads_integers(node: Any, makers: dict[str, Any], constants: dict[str, int]) -> bool:
+    return all(_is_dequantized(name, makers, constants) for name in node.input[:2])
+
+
+def _is_dequantized(name: str, makers: dict[str, Any], constants: dict[str, int]) -> bool:
+    while name not in constants and name in makers and makers[name].op_type in _MOVING:
+        name = makers[name].input[0]
+    return name in makers and makers[name].op_type == "DequantizeLinear"
