@@ -202,12 +202,19 @@ class TestOutliers:
 
     def test_many_are_told_in_one_sentence(self):
         low, high = steady(64)
-        low[:, :9] *= 30
-        high[:, :9] *= 30
+        low[:, :6] *= 30
+        high[:, :6] *= 30
         advice = advise(trace(low, high), [], [])
         told = [one for one in advice.findings if one.kind == "outlier_sample"]
         assert len(told) == 6
-        assert len({i for one in told for i in one.samples}) == 9
+        assert len({i for one in told for i in one.samples}) == 6
+
+    def test_a_kind_of_its_own_is_no_outlier(self):
+        # As speech is among pauses.
+        low, high = steady(40)
+        low[:, :12] *= 10
+        high[:, :12] *= 10
+        assert outlier_samples(trace(low, high).table()) == ()
 
     def test_a_handful_has_no_usual(self):
         low, high = steady(6)

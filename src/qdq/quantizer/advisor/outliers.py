@@ -19,6 +19,8 @@ _FEWEST = 8
 _DEVIATIONS = 6.0
 # ... and the magnitude itself is this many times the median.
 _LEAST_RATIO = 2.0
+# More of them than this share are a kind of sample of their own, as speech is among pauses.
+_LARGEST_SHARE = 0.1
 # From the median absolute deviation to the standard deviation of a normal density.
 _MAD_TO_DEVIATION = 1.4826
 # Magnitudes that hardly vary would make any difference look large.
@@ -67,10 +69,10 @@ def outlier_samples(table: TraceTable) -> tuple[OutlierSample, ...]:
         return ()
     score = np.median(scores[free], axis=0)
     ratio = np.exp(np.median(above[free], axis=0))
-    found = [
-        OutlierSample(table.samples[i], float(ratio[i]), *_effect(table, i))
-        for i in np.flatnonzero((score > _DEVIATIONS) & (ratio >= _LEAST_RATIO)).tolist()
-    ]
+    places = np.flatnonzero((score > _DEVIATIONS) & (ratio >= _LEAST_RATIO)).tolist()
+    if len(places) > max(1, _LARGEST_SHARE * len(table.samples)):
+        return ()
+    found = [OutlierSample(table.samples[i], float(ratio[i]), *_effect(table, i)) for i in places]
     return tuple(sorted(found, key=lambda one: (-one.ratio, one.sample)))
 
 
