@@ -21,6 +21,8 @@ __all__ = ["ENVIRONMENTS", "python_of", "requirements_of"]
 REQUIREMENTS = Path(__file__).resolve().parent / "requirements"
 ENVIRONMENTS = tuple(sorted(file.stem for file in REQUIREMENTS.glob("*.txt")))
 OURS = "qdq"
+# Quark compiles C++ when it is first imported, which takes minutes and belongs to its installation.
+_FIRST_IMPORTS = {"quark": "from quark.onnx import ModelQuantizer"}
 
 
 def cache_folder() -> Path:
@@ -59,6 +61,9 @@ def _make(name: str, folder: Path) -> None:
     done = subprocess.run([*pip, "--no-deps", *extra, "-r", file], check=False)
     if done.returncode:
         raise SystemExit(f"the environment of {name} cannot be installed from {file}")
+    if name in _FIRST_IMPORTS:
+        python = folder / "bin" / "python"
+        subprocess.run([python, "-c", _FIRST_IMPORTS[name]], check=False, capture_output=True)
     print(f"{name}: installed in {time.perf_counter() - start:.0f} s", flush=True)
 
 

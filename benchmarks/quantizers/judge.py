@@ -13,7 +13,6 @@ import onnx
 __all__ = ["Score", "Sites", "count_sites", "outputs_of", "score"]
 
 Outputs = list[list[np.ndarray]]
-_INT32 = onnx.TensorProto.INT32
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +71,9 @@ _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU")
 def count_sites(path: Path) -> Sites:
     """Count what is quantized in a model, however it spells it."""
     graph = onnx.load(path).graph
-    constants = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    constants = {tensor.name: tensor for tensor in graph.initializer}
     constants |= {
-        node.output[0]: node.attribute[0].t.data_type
+        node.output[0]: node.attribute[0].t
         for node in graph.node
         if node.op_type == "Constant" and node.attribute[0].name == "value"
     }
@@ -82,24 +81,30 @@ def count_sites(path: Path) -> Sites:
     activations, weights = set(), set()
     for node in graph.node:
         source = node.input[0] if node.input else ""
-        if node.op_type == "QuantizeLinear":
-            (weights if source in constants else activations).add(source)
-        elif node.op_type == "DequantizeLinear" and constants.get(source, _INT32) != _INT32:
-            weights.add(source)
+        if source in constants and node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            if _is_weight(constants[source]):
+                weights.add(source)
+        elif node.op_type == "QuantizeLinear":
+            activations.add(source)
     products = [node for node in graph.node if node.op_type in _PRODUCTS]
     done = [node for node in products if _reads_integers(node, makers, constants)]
     return Sites(len(activations), len(weights), len(products), len(done))
+
+
+def _is_weight(tensor: onnx.TensorProto) -> bool:
+    """Tell weights from biases, which are int32, and from single numbers such as bounds."""
+    return tensor.data_type != onnx.TensorProto.INT32 and int(np.prod(tensor.dims)) > 1
 
 
 # Ops that only move values stand between DQ and a product in some models.
 _MOVING = ("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Pad")
 
 
-def _reads_integers(node: Any, makers: dict[str, Any], constants: dict[str, int]) -> bool:
+def _reads_integers(node: Any, makers: dict[str, Any], constants: dict[str, Any]) -> bool:
     return all(_is_dequantized(name, makers, constants) for name in node.input[:2])
 
 
-def _is_dequantized(name: str, makers: dict[str, Any], constants: dict[str, int]) -> bool:
+def _is_dequantized(name: str, makers: dict[str, Any], constants: dict[str, Any]) -> bool:
     while name not in constants and name in makers and makers[name].op_type in _MOVING:
         name = makers[name].input[0]
     return name in makers and makers[name].op_type == "DequantizeLinear"
