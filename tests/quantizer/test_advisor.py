@@ -304,6 +304,16 @@ class TestInTheReport:
         assert told["outliers"][0]["sample"] == 4
         assert any(line.startswith("advice: Sample 4 is") for line in report.summary_lines())
 
+    def test_the_order_of_the_samples_changes_nothing(self, cnn, quantize):
+        samples = [{"x": x} for x in smooth(12)]
+        samples[4]["x"] = samples[4]["x"] * 20
+        order = np.random.default_rng(1).permutation(12).tolist()
+        plain = quantize(cnn, samples).report.advice
+        other = quantize(cnn, [samples[i] for i in order]).report.advice
+        assert plain.agreement == other.agreement
+        assert [one.sample for one in plain.outliers] == [4]
+        assert [order[one.sample] for one in other.outliers] == [4]
+
     def test_random_data_are_told(self, cnn, quantize):
         rng = np.random.default_rng(3)
         samples = [{"x": rng.random((1, 3, 24, 24), np.float32)} for _ in range(10)]
