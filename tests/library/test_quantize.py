@@ -69,6 +69,27 @@ def test_a_graph_in_memory_is_not_changed(float_proto: onnx.ModelProto, images: 
     ).SerializeToString(deterministic=True)
 
 
+def test_reports_by_suffix(model: Path, data: Path, tmp_path: Path) -> None:
+    page, document = tmp_path / "report.HTML", tmp_path / "report.txt"
+    result = qdq.quantize(model, data, report=[page, document])
+    assert result.report_files == (page, document)
+    assert page.read_text().startswith("<!DOCTYPE html>")
+    assert "Histogram of image" in page.read_text()
+    assert json.loads(document.read_text()) == json.loads(json.dumps(result.report.to_dict()))
+
+
+def test_figures_are_made_for_pages_alone(model: Path, data: Path, tmp_path: Path) -> None:
+    assert qdq.quantize(model, data, report=tmp_path / "report.json").report.figures is None
+    assert qdq.quantize(model, data).report_files == ()
+
+
+def test_two_reports_in_one_file_are_refused(model: Path, data: Path, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    with pytest.raises(qdq.OutputError, match="would overwrite"):
+        qdq.quantize(model, data, report=[page, page])
+    assert not page.exists()
+
+
 def test_few_samples_are_noticed(float_proto: onnx.ModelProto, images: np.ndarray) -> None:
     result = qdq.quantize(float_proto, {"image": images[:1]})
     assert any("1 sample" in notice for notice in result.notices)
