@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 
 __all__ = ["Score", "Sites", "count_sites", "outputs_of", "score"]
 
@@ -27,8 +28,9 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Sites:
-    """Activations that pass through Q/DQ, weights that come out of DQ, and nodes that multiply
-    (Conv, Gemm, MatMul, ...), of which so many read only what comes out of DQ."""
+    """Activations that Q/DQ rounds (again by the same encoding does not count), weights that come
+    out of DQ, and nodes that multiply (Conv, Gemm, MatMul, ...), of which so many read only what
+    comes out of DQ."""
 
     activations: int
     weights: int
@@ -84,7 +86,7 @@ def count_sites(path: Path) -> Sites:
         if source in constants and node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             if _is_weight(constants[source]):
                 weights.add(source)
-        elif node.op_type == "QuantizeLinear":
+        elif node.op_type == "QuantizeLinear" and not _repeats(node, makers, constants):
             activations.add(source)
     products = [node for node in graph.node if node.op_type in _PRODUCTS]
     done = [node for node in products if _reads_integers(node, makers, constants)]
@@ -98,6 +100,8 @@ def _is_weight(tensor: onnx.TensorProto) -> bool:
 
 # Ops that only move values stand between DQ and a product in some models.
 _MOVING = ("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Pad")
+# And these return some of their values, or bounds.
+_CHOOSING = (*_MOVING, "Relu", "Clip", "MaxPool", "Gather", "Identity")
 
 
 def _reads_integers(node: Any, makers: dict[str, Any], constants: dict[str, Any]) -> bool:
@@ -105,6 +109,28 @@ def _reads_integers(node: Any, makers: dict[str, Any], constants: dict[str, Any]
 
 
 def _is_dequantized(name: str, makers: dict[str, Any], constants: dict[str, Any]) -> bool:
-    while name not in constants and name in makers and makers[name].op_type in _MOVING:
+    return _behind(name, makers, constants, _MOVING) is not None
+
+
+def _behind(
+    name: str, makers: dict[str, Any], constants: dict[str, Any], through: tuple[str, ...]
+) -> Any:
+    """Return the DequantizeLinear that ``name`` comes from through such ops, or None."""
+    while name not in constants and name in makers and makers[name].op_type in through:
         name = makers[name].input[0]
-    return name in makers and makers[name].op_type == "DequantizeLinear"
+    found = makers.get(name)
+    return found if found is not None and found.op_type == "DequantizeLinear" else None
+
+
+def _repeats(node: Any, makers: dict[str, Any], constants: dict[str, Any]) -> bool:
+    """Tell whether a QuantizeLinear only repeats what its input went through before."""
+    before = _behind(node.input[0], makers, constants, _CHOOSING)
+    if before is None:
+        return False
+    pairs = zip(node.input[1:], before.input[1:], strict=False)
+    return all(_value(a, constants) == _value(b, constants) for a, b in pairs)
+
+
+def _value(name: str, constants: dict[str, Any]) -> object:
+    """Return what can be compared: the numbers of a constant, else the name."""
+    return numpy_helper.to_array(constants[name]).tolist() if name in constants else name

@@ -59,6 +59,17 @@ class TestCounting:
             model = saved(tmp_path / "m.onnx", text, w=weight, **PARAMETERS)
             assert count_sites(model) == Sites(1, 1, 1, 1)
 
+    @pytest.mark.parametrize(("scale", "sites"), [(0.1, 1), (0.2, 2)])
+    def test_the_same_encoding_again_is_no_site(
+        self, tmp_path: Path, scale: float, sites: int
+    ) -> None:
+        text = f"""{HEAD} g (float[1,8] x) => (float[1,8] y) {{
+            {READ} r = Relu (xd) rq = QuantizeLinear (r, again, z)
+            y = DequantizeLinear (rq, again, z) }}"""
+        again = np.float32(scale)
+        model = saved(tmp_path / "m.onnx", text, again=again, **PARAMETERS)
+        assert count_sites(model).activations == sites
+
     def test_a_product_with_a_float_side_is_float(self, tmp_path: Path) -> None:
         text = f"{HEAD} g (float[1,8] x) => (float[1,4] y) {{ {READ} y = MatMul (xd, w) }}"
         model = saved(tmp_path / "m.onnx", text, w=WEIGHT, **PARAMETERS)
