@@ -18,11 +18,13 @@ Outputs = list[list[np.ndarray]]
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """``sqnr`` in dB is the least over float outputs, each over all samples; ``agreement`` the
-    share of rows of outputs [N, C] with the same argmax, else of equal elements of integer ones,
-    None where there is neither."""
+    """``sqnr`` in dB is the least over float outputs, each over all samples; ``median`` the same of
+    the median over samples, which a single odd sample does not decide; ``agreement`` the share of
+    rows of outputs [N, C] with the same argmax, else of equal elements of integer ones, None where
+    there is neither."""
 
     sqnr: float
+    median: float
     agreement: float | None
 
 
@@ -53,18 +55,27 @@ def outputs_of(model: Path, samples: Sequence[dict[str, np.ndarray]]) -> Outputs
 
 def score(reference: Outputs, measured: Outputs) -> Score:
     """Compare outputs, by position, with those of the float model."""
-    levels, agreements = [], []
+    levels, medians, agreements = [], [], []
     for expected, found in zip(reference, measured, strict=False):
         x, y = np.stack(expected), np.stack(found)
         if x.dtype.kind != "f":
             agreements.append(float((x == y).mean()))
             continue
         x, y = x.astype(np.float64), y.astype(np.float64)
-        noise = float(((x - y) ** 2).sum())
-        levels.append(10 * np.log10(float((x**2).sum()) / max(noise, 1e-30)))
+        axes = tuple(range(1, x.ndim))
+        power, noise = (x**2).sum(axis=axes), ((x - y) ** 2).sum(axis=axes)
+        levels.append(float(_decibels(power.sum(), noise.sum())))
+        medians.append(float(np.median(_decibels(power, noise))))
         if x.ndim == 3 and x.shape[-1] > 1:
             agreements.append(float((x.argmax(-1) == y.argmax(-1)).mean()))
-    return Score(min(levels, default=float("nan")), min(agreements, default=None))
+    none = float("nan")
+    return Score(
+        min(levels, default=none), min(medians, default=none), min(agreements, default=None)
+    )
+
+
+def _decibels(power: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    return 10 * (np.log10(np.maximum(power, 1e-30)) - np.log10(np.maximum(noise, 1e-30)))
 
 
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU")

@@ -22,6 +22,7 @@ def print_rows(rows: Sequence[Row]) -> None:
     header = (
         "",
         "SQNR dB",
+        "median",
         "agree",
         "acts",
         "weights",
@@ -93,6 +94,7 @@ def _cells(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
     return (
         _title(row),
         f"{row.score.sqnr:.2f}",
+        f"{row.score.median:.2f}",
         "-" if agreement is None else f"{agreement:.3f}",
         f"{sites.activations}",
         f"{sites.weights}",

@@ -91,6 +91,14 @@ class TestScore:
         found = score([list(loud), list(quiet)], [list(loud + noise), list(quiet + noise)])
         assert found.sqnr == pytest.approx(10 * np.log10((quiet**2).sum() / (noise**2).sum()))
 
+    def test_an_odd_sample_does_not_decide_the_median(self) -> None:
+        values = np.ones((9, 1, 4))
+        found = values + 0.1
+        found[3] += 100
+        told = score([list(values)], [list(found)])
+        assert told.median == pytest.approx(20)
+        assert told.sqnr < -20
+
     def test_agreement_is_the_share_of_equal_argmax(self) -> None:
         rows = np.eye(4, dtype=np.float32)[:, None]
         other = rows.copy()
@@ -107,7 +115,7 @@ class TestScore:
 class TestTable:
     @staticmethod
     def row(method: str, sqnr: float, *sites: int) -> Row:
-        return Row("silero", "w8a8", method, score=Score(sqnr, None), sites=Sites(*sites))
+        return Row("silero", "w8a8", method, score=Score(sqnr, sqnr, None), sites=Sites(*sites))
 
     def test_partial_peers_are_listed_and_not_compared(
         self, capsys: pytest.CaptureFixture[str]
