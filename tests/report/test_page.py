@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
 
+from qdq.quantizer.decisions import Decision
 from qdq.report import html_page
 from qdq.report.sites import site_anchors
 
@@ -168,6 +170,24 @@ class TestContents:
         assert report.advice.findings
         for text in (*report.notices, *(one.message for one in report.advice.findings)):
             assert text in shown
+
+    def test_decisions_with_their_effect(self, result):
+        tried = (
+            Decision("layer", "make_c", "second order", True, 31.254, 36.5, "best on the gate"),
+            Decision("layer", "make_c", HOSTILE, False, 31.254, 30.0, "worse"),
+            Decision("whole_model", "whole model", "bias", False, None, None, "no gate samples"),
+        )
+        page = html_page(replace(result.report, decisions=tried, gate_samples=7))
+        shown = text_of(tree(page)[1]["decisions"])
+        assert "on the 7 gate samples" in shown
+        assert "Rounding of layers: 1 taken, 1 rejected" in shown
+        assert "make_c second order taken 31.25 36.50 +5.25 best on the gate" in shown
+        assert f"make_c {HOSTILE} rejected 31.25 30.00 -1.25 worse" in shown
+        assert "whole model bias rejected - - - no gate samples" in shown
+
+    def test_no_decisions(self, result):
+        page = html_page(replace(result.report, decisions=()))
+        assert "No alternatives were weighed" in text_of(tree(page)[1]["decisions"])
 
     def test_without_figures_it_says_so(self, quantized):
         _, ids = tree(html_page(quantized(figures=False).report))

@@ -12,6 +12,7 @@ from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.base.version import __version__
 from qdq.dataset import ChosenSamples, Samples
 from qdq.quantizer.advisor import Advice
+from qdq.quantizer.decisions import Decision
 from qdq.quantizer.figures import Figures
 from qdq.quantizer.plan import QuantizationPlan
 from qdq.quantizer.settings import Settings
@@ -52,6 +53,8 @@ class QuantizationReport:
     calibration_samples: int
     report_samples: int
     held_out: bool
+    gate_samples: int
+    decisions: tuple[Decision, ...]
     advice: Advice
     figures: Figures | None
     stages: tuple[StageCost, ...]
@@ -65,6 +68,7 @@ class QuantizationReport:
             "settings": self.settings.to_dict(),
             "calibration_samples": self.calibration_samples,
             "report_samples": self.report_samples,
+            "gate_samples": self.gate_samples,
             "report_samples_held_out": self.held_out,
             "outputs": {name: metrics.to_dict() for name, metrics in self.outputs.items()},
             "layers": [
@@ -86,6 +90,7 @@ class QuantizationReport:
                 "float_islands": len(self.plan.islands),
             },
             "advice": self.advice.to_dict(),
+            "decisions": [decision.to_dict() for decision in self.decisions],
             "plan": self.plan.to_dict(),
             "stages": [
                 {

@@ -28,6 +28,7 @@ def summary_section(report: QuantizationReport) -> Markup:
         ("Ranges", f"{settings.range_scheme} (asked for: {settings.range_scheme_requested})"),
         ("Lowest SQNR of an output", least),
         ("Calibration samples", f"{report.calibration_samples}"),
+        ("Gate samples", f"{report.gate_samples}"),
         ("Samples the figures are told on", _judged(report)),
         ("Activation sites", f"{len(plan.activations)}"),
         ("Weights", f"{len(plan.weights)}"),

@@ -7,6 +7,7 @@ import hashlib
 from importlib.resources import files
 
 from qdq.quantizer.report import QuantizationReport
+from qdq.report.decisions import decisions_section
 from qdq.report.layers import layers_section
 from qdq.report.markup import Markup, element, join
 from qdq.report.overview import outputs_section, stages_section, summary_section
@@ -29,6 +30,7 @@ def html_page(report: QuantizationReport) -> str:
         layers_section(report),
         sites_section(report),
         weights_section(report),
+        decisions_section(report),
         stages_section(report),
     )
     head = element(
@@ -53,6 +55,6 @@ def _policy(style: str) -> str:
 
 
 def _contents() -> Markup:
-    names = ("Summary", "Outputs", "Layers", "Sites", "Weights", "Cost")
+    names = ("Summary", "Outputs", "Layers", "Sites", "Weights", "Decisions", "Cost")
     links = [element("a", name, href=f"#{name.lower()}") for name in names]
     return element("nav", links, class_="contents")

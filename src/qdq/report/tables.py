@@ -18,11 +18,13 @@ def section(name: str, title: str, *children: Child) -> Markup:
     return element("section", element("h2", title), children, id=name)
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[Child]]) -> Markup:
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[Child]], *, css: str | None = None
+) -> Markup:
     """Return a table whose first column is text and whose others are numbers."""
     head = element("tr", [element("th", cell) for cell in header])
     body = [element("tr", [element("td", cell) for cell in row]) for row in rows]
-    return element("table", element("thead", head), element("tbody", body))
+    return element("table", element("thead", head), element("tbody", body), class_=css)
 
 
 def facts(rows: Iterable[tuple[str, Child]]) -> Markup:
