@@ -48,7 +48,8 @@ METHODS: dict[str, Method] = {
     # Ours on Hexagon's sites, as AIMET has them, and on those of ONNX Runtime's x86 kernels.
     "qdq": _qdq("portable"),
     "qdq-x86": _qdq("ort-x86"),
-    "qdq-minmax": _qdq("portable", range_scheme="min_max"),
+    "qdq-nearest": _qdq("portable", rounding="nearest"),
+    "qdq-minmax": _qdq("portable", range_scheme="min_max", rounding="nearest"),
     "ort-minmax": _ort("MinMax"),
     "ort-percentile": _ort("Percentile"),
     "ort-entropy": _ort("Entropy"),

@@ -132,8 +132,8 @@ class TestContents:
         names = text_of(ids["sites"].find(f".//{NAMESPACE}ol"))
         assert names.split() == [planned.site.tensor for planned in result.plan.activations]
 
-    def test_sixteen_bits_have_histograms_too(self, quantized):
-        report = quantized(activations="int16").report
+    def test_ranges_of_extremes_have_histograms_too(self, quantized):
+        report = quantized(activations="int16", options="--range_scheme min_max").report
         assert report.settings.range_scheme == "min_max"
         assert set(report.figures.sites) == {
             one.site.owner for one in report.plan.activations if one.scheme != "fixed"
@@ -170,6 +170,20 @@ class TestContents:
         assert report.advice.findings
         for text in (*report.notices, *(one.message for one in report.advice.findings)):
             assert text in shown
+
+    def test_rounded_weights_and_corrected_biases_are_told(self, quantized):
+        report = quantized(options="--rounding second_order", count=40).report
+        _, ids = tree(html_page(report))
+        corrected = {one.weight for one in report.plan.biases}
+        assert any(one.values is not None for one in report.plan.weights)
+        for i, planned in enumerate(report.plan.weights):
+            shown = text_of(ids[f"w{i}"])
+            nearest = planned.values is None
+            assert ("integers the nearest" in shown, "integers chosen together" in shown) == (
+                nearest,
+                not nearest,
+            )
+            assert ("bias corrected" in shown) == (planned.site.tensor in corrected)
 
     def test_decisions_with_their_effect(self, result):
         tried = (

@@ -26,6 +26,7 @@ def summary_section(report: QuantizationReport) -> Markup:
         ("Precision", settings.precision),
         ("Quantize target", settings.target),
         ("Ranges", f"{settings.range_scheme} (asked for: {settings.range_scheme_requested})"),
+        ("Rounding", f"{_rounding(report)} (asked for: {settings.rounding})"),
         ("Lowest SQNR of an output", least),
         ("Calibration samples", f"{report.calibration_samples}"),
         ("Gate samples", f"{report.gate_samples}"),
@@ -85,6 +86,13 @@ def stages_section(report: QuantizationReport) -> Markup:
     ]
     header = ("stage", "seconds", "peak MiB at its end", "")
     return section("cost", "Time and memory", table(header, rows))
+
+
+def _rounding(report: QuantizationReport) -> str:
+    chosen = sum(planned.values is not None for planned in report.plan.weights)
+    if not chosen:
+        return "to the nearest"
+    return f"integers of {chosen} of {len(report.plan.weights)} weights chosen together"
 
 
 def _judged(report: QuantizationReport) -> str:

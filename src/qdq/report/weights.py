@@ -21,7 +21,8 @@ def weights_section(report: QuantizationReport) -> Markup:
     if not pairs:
         return section("weights", "Weights", note("No weight was quantized."))
     entries = [(f"w{i}", plain(figure.tensor)) for i, (_, figure) in enumerate(pairs)]
-    figures = [_figure(f"w{i}", planned, figure) for i, (planned, figure) in enumerate(pairs)]
+    corrected = {bias.weight for bias in report.plan.biases}
+    figures = [_figure(f"w{i}", *pair, corrected) for i, pair in enumerate(pairs)]
     left_out = len(report.plan.weights) - len(pairs)
     return section(
         "weights",
@@ -32,7 +33,9 @@ def weights_section(report: QuantizationReport) -> Markup:
     )
 
 
-def _figure(anchor: str, planned: PlannedWeight, drawn: WeightFigure) -> Markup:
+def _figure(
+    anchor: str, planned: PlannedWeight, drawn: WeightFigure, corrected: set[str]
+) -> Markup:
     encoding = planned.encoding
     return element(
         "div",
@@ -43,6 +46,8 @@ def _figure(anchor: str, planned: PlannedWeight, drawn: WeightFigure) -> Markup:
                 ("rule", planned.site.rule),
                 ("nodes", ", ".join(node for node, _ in planned.site.uses)),
                 ("scales chosen by", planned.scheme),
+                ("integers", "the nearest" if planned.values is None else "chosen together"),
+                ("bias", "corrected" if drawn.tensor in corrected else "as it was"),
                 ("dtype", encoding.dtype),
                 ("elements", f"{drawn.elements:,}"),
                 ("scales", f"{len(encoding.scale):,}"),
