@@ -111,7 +111,7 @@ async def test_a_quantize_job(wire):
     assert detail.tool_versions[0].name == "qdq"
 
 
-@pytest.mark.parametrize(("weights", "activations"), [(5, 3), (1, 5), (0, 1), (77, 1)])
+@pytest.mark.parametrize(("weights", "activations"), [(3, 1), (5, 5), (1, 5), (0, 1), (77, 1)])
 async def test_precisions_are_refused_at_once(wire, weights, activations):
     job = pb.QuantizeJob(weights_dtype=weights, activations_dtype=activations)
     job.model.model_id = await wire.upload_model()
@@ -310,6 +310,24 @@ async def test_artifacts_and_logs(wire):
     assert listed.artifacts[0].filename == f"{job_id}_hub_log.log"
     assert not listed.artifacts[0].HasField("credentials")
     assert (await wire.http.get(listed.artifacts[0].url)).content == b"the log"
+
+
+async def test_reports_lie_beside_the_log(wire):
+    job_id = await wire.compile()
+    put = wire.room.blobs.put
+    result = {"page": put(b"<html>"), "report": put(b"{}")}
+    log = {5: put(b"the log")}
+    wire.room.repository.change(job_id, state=JobState.DONE, artifacts=log, result=result)
+    path = f"jobs/{job_id}/device_runs/latest/artifact_list/5/"
+    listed = await wire.ask(pb.NamedArtifactDownloadURLList, "GET", path)
+    names = [one.filename for one in listed.artifacts]
+    assert names == [f"{job_id}_{name}" for name in ("hub_log.log", "report.html", "report.json")]
+    page = await wire.http.get(listed.artifacts[1].url)
+    assert page.content == b"<html>"
+    # What came out of a model is never shown on the server's own origin.
+    assert page.headers["content-disposition"].startswith("attachment")
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert page.headers["content-type"] == "application/octet-stream"
 
 
 @pytest.mark.parametrize("options", ["--target_runtime voice_ai", "--nonsense", "--output_names"])

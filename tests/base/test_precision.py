@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from qdq.base.errors import PrecisionError
-from qdq.base.precision import PrecisionRow, check_precision, precision_table
+from qdq.base.precision import (
+    PrecisionRow,
+    check_precision,
+    check_quantize_target,
+    precision_table,
+)
 
 # The public documentation: TFLite int8/int8; QNN and ONNX int8 weights with int8 or int16.
 DOCUMENTED = {
@@ -15,7 +20,6 @@ DOCUMENTED = {
     ("onnx", "int8", "int8"),
     ("onnx", "int8", "int16"),
 }
-IMPLEMENTED = {("int8", "int8"), ("int8", "int16")}
 ROWS = precision_table().rows
 
 
@@ -27,11 +31,7 @@ def row_id(row: PrecisionRow) -> str:
 def test_row(row: PrecisionRow) -> None:
     pair = (row.precision.weights, row.precision.activations)
     assert row.beyond_documentation == ((row.runtime, *pair) not in DOCUMENTED)
-    if pair in IMPLEMENTED:
-        assert check_precision(*pair, row.runtime) == row.precision
-    else:
-        with pytest.raises(PrecisionError, match=f"{row.precision.name} .*later version"):
-            check_precision(*pair, row.runtime)
+    assert check_precision(*pair, row.runtime) == row.precision
 
 
 def test_the_documented_rows_are_all_there() -> None:
@@ -42,7 +42,13 @@ def test_the_documented_rows_are_all_there() -> None:
 
 @pytest.mark.parametrize(
     ("weights", "activations", "name", "bits"),
-    [("int8", "int8", "w8a8", (8, 8)), ("int8", "int16", "w8a16", (8, 16))],
+    [
+        ("int8", "int8", "w8a8", (8, 8)),
+        ("int8", "int16", "w8a16", (8, 16)),
+        ("int4", "int8", "w4a8", (4, 8)),
+        ("int4", "int16", "w4a16", (4, 16)),
+        ("int16", "int16", "w16a16", (16, 16)),
+    ],
 )
 def test_implemented(weights: str, activations: str, name: str, bits: tuple[int, int]) -> None:
     precision = check_precision(weights, activations)
@@ -50,11 +56,25 @@ def test_implemented(weights: str, activations: str, name: str, bits: tuple[int,
     assert (precision.weight_bits, precision.activation_bits) == bits
 
 
+@pytest.mark.parametrize(
+    ("target", "pair", "name"),
+    [
+        ("tflite", ("int4", "int16"), "w4a16"),
+        ("tflite", ("int16", "int16"), "w16a16"),
+    ],
+)
+def test_a_quantize_target_refuses_what_its_runtime_lacks(
+    target: str, pair: tuple[str, str], name: str
+) -> None:
+    with pytest.raises(PrecisionError, match=f"{target} does not have {name}"):
+        check_quantize_target(*pair, target)
+
+
+@pytest.mark.parametrize("target", ["portable", "htp-v68", "ort-x86"])
 @pytest.mark.parametrize("pair", [("int4", "int8"), ("int4", "int16"), ("int16", "int16")])
-def test_later_precisions_are_refused_by_name(pair: tuple[str, str]) -> None:
+def test_quantize_targets_that_have_it(target: str, pair: tuple[str, str]) -> None:
     bits = tuple(dtype.removeprefix("int") for dtype in pair)
-    with pytest.raises(PrecisionError, match=f"w{bits[0]}a{bits[1]} .*comes in a later version"):
-        check_precision(*pair)
+    assert check_quantize_target(*pair, target).name == f"w{bits[0]}a{bits[1]}"
 
 
 @pytest.mark.parametrize(

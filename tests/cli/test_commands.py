@@ -26,8 +26,13 @@ def test_quantize(qdq: Invoke, qdq_json: Invoke, model: Path, data: Path, tmp_pa
     assert document["precision"] == "w8a16"
     assert document["output"] == str(output)
     assert json.loads(report.read_text()) == document["report"]
-    shown = qdq(*words, "--options", "--range_scheme min_max")
+    page = tmp_path / "report.html"
+    reports = ("--report", page, "--report", report)
+    shown = qdq(*words, "--options", "--range_scheme min_max", *reports)
     assert shown.exit_code == 0, shown.output
+    assert f"wrote {page}" in shown.stdout
+    assert page.read_text().startswith("<!DOCTYPE html>")
+    assert json.loads(report.read_text())["settings"]["range_scheme"] == "min_max"
     assert f"wrote {output}" in shown.stdout
     assert "SQNR" in shown.stdout
     assert qdq_json("inspect", output)["quantization"]["precision"] == "w8a8"
@@ -118,10 +123,10 @@ def test_inspect(qdq: Invoke, qdq_json: Invoke, model: Path) -> None:
         (["compile", "tiny.onnx", "-oo.onnx", "--input-spec", "x:1x2"], 1, "SpecError", "'image'"),
         (["compile", "tiny.onnx", "-o", "o.onnx", "--options", "--x"], 2, "OptionError", "--x"),
         (
-            ["quantize", "tiny.onnx", "--calibration=data.npz", "-oo.onnx", "--weights=int4"],
+            ["quantize", "tiny.onnx", "--calibration=data.npz", "-oo.onnx", "--weights=int16"],
             2,
             "PrecisionError",
-            "w4a8",
+            "w16a8",
         ),
     ],
 )

@@ -48,7 +48,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
 }
 OUTPUTS = {
     "compile": ("model.onnx",),
-    "quantize": ("model.onnx", "report.json"),
+    "quantize": ("model.onnx", "report.json", "report.html"),
     "run": ("output.h5",),
     "profile": (),
 }

@@ -91,6 +91,7 @@ def test_a_quantize_job_keeps_its_report(bench: Any, stages: Any) -> None:
     assert stages.requests[0].spec == {"weights": "int8", "activations": "int16", "options": ""}
     assert job.result["metrics"] == [{"name": "y", "psnr_db": 41.0}]
     assert bench.blobs.path(job.result["report"]).read_text().startswith("quantize report.json")
+    assert bench.blobs.path(job.result["page"]).read_text().startswith("quantize report.html")
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,14 @@ def test_what_is_asked_for_and_not_done_is_a_notice(model: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("full_type", "precision"), [("int8", "w8a8"), ("int16", "w8a16"), ("w8a16", "w8a16")]
+    ("full_type", "precision"),
+    [
+        ("int8", "w8a8"),
+        ("int16", "w8a16"),
+        ("w8a16", "w8a16"),
+        ("w4a8", "w4a8"),
+        ("w4a16", "w4a16"),
+    ],
 )
 def test_quantize_full_type_is_the_quantizer_and_the_compiler(
     model: Path, data: Path, images: np.ndarray, tmp_path: Path, *, full_type: str, precision: str
@@ -77,8 +84,8 @@ def test_quantize_full_type_is_the_quantizer_and_the_compiler(
     assert result.precision == precision
     assert result.report is not None
     assert result.to_dict()["report"] == result.report.to_dict()
-    activations = "int8" if precision == "w8a8" else "int16"
-    qdq.quantize(model, data, tmp_path / "two.onnx", activations=activations)
+    weights, activations = (f"int{bits}" for bits in precision.removeprefix("w").split("a"))
+    qdq.quantize(model, data, tmp_path / "two.onnx", weights=weights, activations=activations)
     qdq.compile(tmp_path / "two.onnx", tmp_path / "three.onnx")
     one = qdq.run(tmp_path / "one.onnx", {"image": images}).outputs
     three = qdq.run(tmp_path / "three.onnx", {"image": images}).outputs
@@ -106,8 +113,6 @@ def test_calibration_has_the_layout_of_the_model_as_given(model: Path, data: Pat
     [
         ("--quantize_full_type int8", False, "needs calibration data"),
         ("", True, "nothing uses it"),
-        ("--quantize_full_type w4a8", True, "no 4-bit weights yet"),
-        ("--quantize_full_type w4a16", True, "no 4-bit weights yet"),
         ("--quantize_full_type float16", True, "no float16 weights yet"),
         ("--quantize_io_type int8", False, "needs --quantize_io"),
         ("--quantize_full_type int8 --quantize_weight_type float16", True, "contradict"),
@@ -117,7 +122,7 @@ def test_options_that_do_not_go_together(
     model: Path, data: Path, tmp_path: Path, *, options: str, given: bool, part: str
 ) -> None:
     output = tmp_path / "out.onnx"
-    with pytest.raises(qdq.OptionError, match=part):
+    with pytest.raises((qdq.OptionError, qdq.PrecisionError), match=part):
         qdq.compile(model, output, options=options, calibration=data if given else None)
     assert not output.exists()
 
@@ -146,3 +151,14 @@ def test_names_that_do_not_fit(model: Path, tmp_path: Path, options: str, part: 
 def test_the_calibration_data_is_not_overwritten(model: Path, data: Path) -> None:
     with pytest.raises(qdq.OutputError):
         qdq.compile(model, data, options="--quantize_full_type int8", calibration=data)
+
+
+@pytest.mark.parametrize("full_type", ["w4a16"])
+def test_a_runtime_refuses_the_precision_it_lacks(
+    model: Path, data: Path, tmp_path: Path, *, full_type: str
+) -> None:
+    output = tmp_path / "out.tflite"
+    options = f"--quantize_full_type {full_type} --target_runtime tflite"
+    with pytest.raises(qdq.PrecisionError, match=f"tflite does not have {full_type}"):
+        qdq.compile(model, output, options=options, calibration=data)
+    assert not output.exists()

@@ -14,7 +14,14 @@ import qdq
 
 
 @pytest.mark.parametrize(
-    ("activations", "precision", "least_db"), [("int8", "w8a8", 25.0), ("int16", "w8a16", 30.0)]
+    ("weights", "activations", "precision", "least_db"),
+    [
+        ("int8", "int8", "w8a8", 25.0),
+        ("int8", "int16", "w8a16", 30.0),
+        ("int4", "int8", "w4a8", 12.0),
+        ("int4", "int16", "w4a16", 12.0),
+        ("int16", "int16", "w16a16", 60.0),
+    ],
 )
 def test_a_quantized_model_is_close_to_the_float_one(
     model: Path,
@@ -23,12 +30,15 @@ def test_a_quantized_model_is_close_to_the_float_one(
     expected: np.ndarray,
     tmp_path: Path,
     *,
+    weights: str,
     activations: str,
     precision: str,
     least_db: float,
 ) -> None:
     output, report = tmp_path / "out.onnx", tmp_path / "report.json"
-    result = qdq.quantize(model, data, output, activations=activations, report=report)
+    result = qdq.quantize(
+        model, data, output, weights=weights, activations=activations, report=report
+    )
     assert result.precision.name == precision
     onnx.checker.check_model(str(output), full_check=True)
     assert qdq.inspect(output).quantization.precision == precision
@@ -38,7 +48,7 @@ def test_a_quantized_model_is_close_to_the_float_one(
     assert 10 * np.log10((expected**2).sum() / (noise**2).sum()) > least_db
     document = json.loads(json.dumps(result.to_dict()))
     assert document["output"] == str(output)
-    assert document["report_file"] == str(report)
+    assert document["report_files"] == [str(report)]
     assert document["report"] == json.loads(report.read_text())
 
 
@@ -59,6 +69,27 @@ def test_a_graph_in_memory_is_not_changed(float_proto: onnx.ModelProto, images: 
     ).SerializeToString(deterministic=True)
 
 
+def test_reports_by_suffix(model: Path, data: Path, tmp_path: Path) -> None:
+    page, document = tmp_path / "report.HTML", tmp_path / "report.txt"
+    result = qdq.quantize(model, data, report=[page, document])
+    assert result.report_files == (page, document)
+    assert page.read_text().startswith("<!DOCTYPE html>")
+    assert "Histogram of image" in page.read_text()
+    assert json.loads(document.read_text()) == json.loads(json.dumps(result.report.to_dict()))
+
+
+def test_figures_are_made_for_pages_alone(model: Path, data: Path, tmp_path: Path) -> None:
+    assert qdq.quantize(model, data, report=tmp_path / "report.json").report.figures is None
+    assert qdq.quantize(model, data).report_files == ()
+
+
+def test_two_reports_in_one_file_are_refused(model: Path, data: Path, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    with pytest.raises(qdq.OutputError, match="would overwrite"):
+        qdq.quantize(model, data, report=[page, page])
+    assert not page.exists()
+
+
 def test_few_samples_are_noticed(float_proto: onnx.ModelProto, images: np.ndarray) -> None:
     result = qdq.quantize(float_proto, {"image": images[:1]})
     assert any("1 sample" in notice for notice in result.notices)
@@ -67,9 +98,17 @@ def test_few_samples_are_noticed(float_proto: onnx.ModelProto, images: np.ndarra
 @pytest.mark.parametrize(
     ("arguments", "error", "part"),
     [
-        ({"weights": "int4"}, qdq.PrecisionError, "w4a8"),
-        ({"weights": "int4", "activations": "int16"}, qdq.PrecisionError, "w4a16"),
-        ({"weights": "int16", "activations": "int16"}, qdq.PrecisionError, "w16a16"),
+        ({"weights": "int16"}, qdq.PrecisionError, "w16a8"),
+        (
+            {"weights": "int4", "activations": "int16", "options": "--quantize_target tflite"},
+            qdq.PrecisionError,
+            "w4a16",
+        ),
+        (
+            {"weights": "int16", "activations": "int16", "options": "--quantize_target tflite"},
+            qdq.PrecisionError,
+            "w16a16",
+        ),
         ({"weights": "float16"}, qdq.PrecisionError, "'float16' is not a dtype"),
         ({"options": "--lite_mp percentage=10"}, qdq.OptionError, "--lite_mp"),
         ({"options": "--range_scheme best"}, qdq.OptionError, "auto, mse_minimizer, min_max"),

@@ -53,10 +53,15 @@ def place() -> Callable[..., Placement]:
 
 @pytest.fixture
 def quantize() -> Callable[..., Quantized]:
-    """``quantize(model, samples, activations="int8", options="")``; the model is not used up."""
+    """``quantize(model, samples, weights=, activations=, options=)``; the model is not used up."""
 
     def quantized(
-        model: ir.Model, samples: Samples, *, activations: str = "int8", options: str = ""
+        model: ir.Model,
+        samples: Samples,
+        *,
+        weights: str = "int8",
+        activations: str = "int8",
+        options: str = "",
     ) -> Quantized:
         names = samples[0].keys()
         source = {name: [sample[name] for sample in samples] for name in names}
@@ -64,6 +69,7 @@ def quantize() -> Callable[..., Quantized]:
             return quantize_model(
                 model.clone(),
                 opened,
+                weights=weights,
                 activations=activations,
                 options=parse_options(JobKind.QUANTIZE, options),
             )

@@ -210,7 +210,14 @@ def test_the_plan_is_json_and_frozen(parse, quantize):
     model = parse("g (float[2,4] x) => (float y) { y = Gemm (x, w) }", w=signed(4, 3))
     plan = quantize(model, samples_of(2, 4)).plan
     told = json.loads(json.dumps(plan.to_dict()))
-    assert set(told) == {"target", "activations", "weights", "constants", "float_islands"}
+    assert set(told) == {
+        "target",
+        "activations",
+        "weights",
+        "corrected_biases",
+        "constants",
+        "float_islands",
+    }
     assert told["activations"][0]["encoding"]["dtype"] == "uint8"
     assert told["weights"][0]["channels"] == 3
     with pytest.raises(AttributeError):

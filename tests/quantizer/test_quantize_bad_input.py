@@ -89,8 +89,8 @@ class TestRefusals:
         with pytest.raises(UnsupportedError, match="float64"):
             quantize(model, ONE)
 
-    @pytest.mark.parametrize(("weights", "activations"), [("int4", "int8"), ("int8", "float32")])
-    def test_precisions_to_come(self, weights, activations, parse, quantize):
+    @pytest.mark.parametrize(("weights", "activations"), [("int16", "int8"), ("int8", "float32")])
+    def test_precisions_that_do_not_exist(self, weights, activations, parse, quantize):
         with open_samples({"x": [ONE[0]["x"]]}) as samples, pytest.raises(PrecisionError):
             quantize_model(
                 parse(BAD),

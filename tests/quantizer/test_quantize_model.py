@@ -174,7 +174,13 @@ class TestDeterminism:
 class TestReport:
     @pytest.mark.parametrize(
         "split",
-        [(1, 1, 1, False), (15, 15, 15, False), (16, 14, 2, True), (40, 35, 5, True)],
+        [
+            (1, 1, 1, False),
+            (15, 15, 15, False),
+            (16, 14, 2, True),
+            (31, 28, 3, True),
+            (40, 30, 5, True),
+        ],
     )
     def test_split(self, split, parse, quantize):
         count, calibration, report, held_out = split
@@ -201,11 +207,14 @@ class TestReport:
             "calibration_samples",
             "report_samples",
             "report_samples_held_out",
+            "gate_samples",
+            "decisions",
             "outputs",
             "layers",
             "layer_samples",
             "first_divergence",
             "sites",
+            "advice",
             "plan",
             "stages",
             "notices",
@@ -217,7 +226,7 @@ class TestReport:
         assert all(layer["sqnr_db"] > 10 for layer in layers.values())
         assert told["sites"]["weights"] == len(told["plan"]["weights"]) == 4
         stages = [stage["stage"] for stage in told["stages"]]
-        assert stages == ["prepare", "calibrate", "plan", "emit", "report"]
+        assert stages == ["prepare", "calibrate", "plan", "round", "emit", "report", "advise"]
         assert all(stage["peak_memory_bytes"] > 0 for stage in told["stages"])
 
     @pytest.mark.parametrize("count", [7, 24])
@@ -239,7 +248,7 @@ class TestReport:
         assert any(line.startswith("y: SQNR ") for line in lines)
 
     def test_islands_are_noticed(self, attention, quantize):
-        notices = quantize(attention, sentences(16)).report.notices
+        notices = quantize(attention, sentences(32)).report.notices
         assert notices == (
             "1 node on data stays float: 'make_l' (Add): "
             "'z' is mask or index arithmetic, which stays float.",

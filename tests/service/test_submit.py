@@ -245,7 +245,7 @@ def test_a_quantize_job(room):
     assert job.name == "net"
 
 
-@pytest.mark.parametrize("pair", [("int4", "int16"), ("int8", "int4"), ("uint16", "int8")])
+@pytest.mark.parametrize("pair", [("int16", "int8"), ("int8", "int4"), ("uint16", "int8")])
 def test_precisions_are_checked(room, pair):
     with pytest.raises(PrecisionError):
         _quantize(room, weights=pair[0], activations=pair[1])

@@ -267,6 +267,8 @@ def test_quantize(stage, conv, dataset, samples, tmp_path):
     assert found["calibration_samples"] + json.loads(_output(tmp_path, "quantize", "report.json"))[
         "report_samples"
     ] in (20, 40)
+    assert found["page"] == "report.html"
+    assert _output(tmp_path, "quantize", "report.html").startswith(b"<!DOCTYPE html>")
     model = onnx.load_from_string(_output(tmp_path, "quantize", "model.onnx"))
     assert {"QuantizeLinear", "DequantizeLinear"} <= {node.op_type for node in model.graph.node}
     log = _log(tmp_path, "quantize")

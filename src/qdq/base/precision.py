@@ -9,7 +9,25 @@ from importlib import resources
 
 from qdq.base.errors import PrecisionError
 
-__all__ = ["Precision", "PrecisionRow", "PrecisionTable", "check_precision", "precision_table"]
+__all__ = [
+    "FULL_TYPES",
+    "Precision",
+    "PrecisionRow",
+    "PrecisionTable",
+    "check_precision",
+    "check_quantize_target",
+    "precision_table",
+]
+
+# Dtypes of weights and activations by value of --quantize_full_type.  int16 says the width of
+# activations: the public service documents it with int8 weights.
+FULL_TYPES = {
+    "int8": ("int8", "int8"),
+    "int16": ("int8", "int16"),
+    "w8a16": ("int8", "int16"),
+    "w4a8": ("int4", "int8"),
+    "w4a16": ("int4", "int16"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +58,8 @@ class PrecisionRow:
 class PrecisionTable:
     """The contents of ``precisions.json``.
 
-    ``runtimes`` maps a family and each of its target runtimes to the family; ``implemented`` are
-    the precisions that the quantizer of this version makes.
+    ``runtimes`` maps a family and each of its target runtimes and quantize targets to the family;
+    ``implemented`` are the precisions that the quantizer of this version makes.
     """
 
     bits: dict[str, int]
@@ -86,7 +104,7 @@ def precision_table() -> PrecisionTable:
 def check_precision(weights: str, activations: str, runtime: str | None = None) -> Precision:
     """Return the precision of two dtype names, such as ``int8`` and ``int16``.
 
-    ``runtime`` is a target runtime or a family (tflite, qnn, onnx); None asks for any.  Raises
+    ``runtime`` is a target runtime, a quantize target or a family; None asks for any.  Raises
     PrecisionError for unknown names, for a pair that the runtime (or every runtime) lacks, and for
     a pair that this version does not implement yet.
     """
@@ -107,6 +125,14 @@ def check_precision(weights: str, activations: str, runtime: str | None = None) 
             remedy=_use(table.implemented),
         )
     return precision
+
+
+def check_quantize_target(weights: str, activations: str, target: str) -> Precision:
+    """Return the precision; raise PrecisionError where the quantize target has no such thing.
+
+    ``portable`` belongs to no one runtime: it takes what any of them has.
+    """
+    return check_precision(weights, activations, None if target == "portable" else target)
 
 
 def _family(table: PrecisionTable, runtime: str | None) -> str | None:

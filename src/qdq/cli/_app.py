@@ -49,6 +49,14 @@ Report = Annotated[
     Path | None,
     typer.Option("--report", metavar="FILE", help="Also write the report, as JSON, to this file."),
 ]
+Reports = Annotated[
+    list[Path],
+    typer.Option(
+        "--report",
+        metavar="FILE",
+        help="Also write the report: a page for .html, else JSON. May be repeated.",
+    ),
+]
 JobOptions = Annotated[
     str,
     typer.Option("--options", metavar="TEXT", help="Job options, such as '--name value'."),
@@ -97,7 +105,7 @@ def quantize(
         str, typer.Option("--activations", help="Dtype of activations: int8 or int16.")
     ] = "int8",
     options: JobOptions = "",
-    report: Report = None,
+    report: Reports = [],  # noqa: B006 - Typer copies it
     as_json: Json = False,
 ) -> None:
     """Quantize a float ONNX model; the result holds Q/DQ pairs."""
@@ -112,7 +120,7 @@ def quantize(
             weights=weights,
             activations=activations,
             options=options,
-            report=report,
+            report=tuple(report),
             progress=progress,
         )
     if as_json:

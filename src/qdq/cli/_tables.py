@@ -51,7 +51,7 @@ def quantized(result: QuantizeResult) -> Iterator[RenderableType]:
     """Yield the report's lines and the files that were written."""
     notices = {f"notice: {text}" for text in result.notices}
     yield "\n".join(line for line in result.report.summary_lines() if line not in notices)
-    yield from written(result.output, result.report_file)
+    yield from written(result.output, *result.report_files)
 
 
 def compiled(result: CompileResult) -> Iterator[RenderableType]:

@@ -2,12 +2,12 @@
 
 ``Job.result`` has ``tool_versions`` {name: version}; of a compile job ``target_runtime``,
 ``precision`` and ``options``; of a quantize job ``precision``, ``options``, ``metrics`` (a row for
-each output), ``sites``, ``calibration_samples`` and ``report`` (the blob of the whole report); of
-an inference or profile job ``profile`` (its JSON form: times in microseconds, memory in bytes) if
-it measured, ``samples`` and ``outputs`` if it ran; on the HTP simulator ``runtime``, which names
-it, ``agreement`` with ONNX Runtime by output, and ``placement`` in short.  A job that made a QNN
-model has ``qnn``, what its binary told when read back; of a DLC ``source``, the blob of the ONNX
-model behind it; a link job ``graphs`` and sizes.
+each output), ``sites``, ``calibration_samples``, ``report`` and ``page`` (the blobs of the whole
+report as JSON and as HTML); of an inference or profile job ``profile`` (its JSON form: times in
+microseconds, memory in bytes) if it measured, ``samples`` and ``outputs`` if it ran; on the HTP
+simulator ``runtime``, which names it, ``agreement`` with ONNX Runtime by output, and ``placement``
+in short.  A job that made a QNN model has ``qnn``, what its binary told when read back; of a DLC
+``source``, the blob of the ONNX model behind it; a link job ``graphs`` and sizes.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ _TRACE = "placement.json"
 _PROFILE_TRACE = 6
 _SOURCES = ("model.source.onnx", "source.zip")
 _FORMATS = {".tflite": "tflite", ".bin": "qnn_context_binary", ".dlc": "qnn_dlc"}
+_REPORTS = {"report": "report.json", "page": "report.html"}
 _MOST_DIMENSIONS = 64
 
 
@@ -70,8 +71,9 @@ def collect(job: Job, finished: Mapping[str, FinishedStage], *, now: datetime) -
         return Outcome(result, target=_target(finished["link"]))
     if job.kind is JobKind.QUANTIZE:
         done = finished["quantize"]
-        if "report.json" in done.outputs:
-            result["report"] = done.outputs["report.json"][0]
+        for key, name in _REPORTS.items():
+            if name in done.outputs:
+                result[key] = done.outputs[name][0]
         return Outcome(result, target=_target(done))
     ran = finished.get("run") or finished.get("simulate")
     placed = finished.get("placement")

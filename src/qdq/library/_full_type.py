@@ -6,15 +6,13 @@ import onnx_ir as ir
 
 from qdq.base.errors import OptionError
 from qdq.base.options import JobKind, Options, parse_options
+from qdq.base.precision import FULL_TYPES, check_precision
 from qdq.base.progress import Progress
 from qdq.dataset import open_samples
 from qdq.library._sources import SampleSource
 from qdq.quantizer import Quantized, quantize_model
 
 __all__ = ["check_calibration", "quantize_fully"]
-
-# Weights and activations; int16 says the width of activations, as no runtime here has w16a16.
-_DTYPES = {"int8": ("int8", "int8"), "int16": ("int8", "int16"), "w8a16": ("int8", "int16")}
 
 
 def check_calibration(options: Options, *, given: bool) -> None:
@@ -40,7 +38,8 @@ def quantize_fully(
     ``calibration`` has the names, shapes and layout of the model as it was imported.
     """
     full_type = options.get_text("quantize_full_type")
-    weights, activations = _DTYPES[full_type]
+    weights, activations = FULL_TYPES[full_type]
+    check_precision(weights, activations, options.get_text("target_runtime"))
     if full_type == "int16":
         progress.notice("--quantize_full_type int16: activations become int16, weights int8")
     with open_samples(calibration) as samples:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,14 +11,14 @@ from typing import Any
 import onnx_ir as ir
 
 from qdq.base.options import JobKind, Options, parse_options
-from qdq.base.precision import Precision, check_precision
+from qdq.base.precision import Precision, check_quantize_target
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.dataset import open_samples
 from qdq.graph import save_model
 from qdq.library._lint import tell_findings
 from qdq.library._load import protect_weights, read_model
 from qdq.library._notices import NoticeKeeper
-from qdq.library._report import write_report
+from qdq.library._report import is_page, write_quantize_report
 from qdq.library._sources import ModelSource, PathLike, SampleSource, check_output
 from qdq.quantizer import QuantizationReport, quantize_model
 from qdq.target.lint import Finding
@@ -40,14 +42,14 @@ class QuantizeResult:
     report: QuantizationReport
     notices: tuple[str, ...]
     output: Path | None
-    report_file: Path | None
+    report_files: tuple[Path, ...]
     findings: tuple[Finding, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form, without the model."""
         return {
             "output": None if self.output is None else str(self.output),
-            "report_file": None if self.report_file is None else str(self.report_file),
+            "report_files": [str(path) for path in self.report_files],
             "precision": self.precision.name,
             "options": self.options.to_text(),
             "notices": list(self.notices),
@@ -64,21 +66,23 @@ def quantize(
     weights: str = "int8",
     activations: str = "int8",
     options: str = "",
-    report: PathLike | None = None,
+    report: PathLike | Sequence[PathLike] = (),
     progress: Progress = NO_PROGRESS,
 ) -> QuantizeResult:
     """Quantize a float ONNX model; the result holds Q/DQ pairs and float weights on their grid.
 
     ``calibration`` is a path to .h5, .npz or a folder of .npy, or a mapping from input names to
-    arrays; ``output`` and ``report`` are files to write.  Raises OptionError or PrecisionError for
+    arrays; ``output`` and ``report`` are files to write: a report is a page where its name ends in
+    .html, else JSON, and there may be several.  Raises OptionError or PrecisionError for
     what was asked, DatasetError for the samples, and the errors of models that cannot be read or
     are not supported.  On an error nothing is written.
     """
     parsed = parse_options(JobKind.QUANTIZE, options)
-    precision = check_precision(weights, activations)
+    target_name = parsed.get_text("quantize_target")
+    precision = check_quantize_target(weights, activations, target_name)
     given = (model, calibration)
     target = None if output is None else check_output(output, given, suffixes=(".onnx",))
-    report_file = None if report is None else check_output(report, (*given, output))
+    report_files = _report_files(report, (*given, output))
     keeper = NoticeKeeper(progress)
     float_model = read_model(model)
     protect_weights(float_model, target)
@@ -89,14 +93,15 @@ def quantize(
             weights=weights,
             activations=activations,
             options=parsed,
+            figures=any(is_page(path) for path in report_files),
             progress=keeper,
         )
     linted = _LINTED.get(parsed.get_text("quantize_target"), "")
     findings = tell_findings(done.model, linted, keeper)
     if target is not None:
         save_model(done.model, target)
-    if report_file is not None:
-        write_report(report_file, done.report.to_dict())
+    for path in report_files:
+        write_quantize_report(path, done.report)
     return QuantizeResult(
         model=done.model,
         precision=precision,
@@ -104,6 +109,14 @@ def quantize(
         report=done.report,
         notices=keeper.notices,
         output=target,
-        report_file=report_file,
+        report_files=report_files,
         findings=findings,
     )
+
+
+def _report_files(
+    report: PathLike | Sequence[PathLike], inputs: Sequence[object]
+) -> tuple[Path, ...]:
+    """Check each file to write, also against the ones before it."""
+    given = (report,) if isinstance(report, str | os.PathLike) else tuple(report)
+    return tuple(check_output(path, (*inputs, *given[:i])) for i, path in enumerate(given))

@@ -14,6 +14,7 @@ import onnx_ir as ir
 from qdq.base.errors import ModelInvalidError
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.dataset import Samples
+from qdq.quantizer.advisor.trace import SampleTrace
 from qdq.quantizer.histogram import Histogram
 from qdq.runtime.session import open_session
 
@@ -44,12 +45,13 @@ class CalibrationRequest:
 class Statistics:
     """Per tensor: a histogram (counts empty where only extremes were asked for), and E[x^2] per
     channel over the samples where it was finite; ``unbounded`` are tensors that held infinities,
-    such as masked attention scores."""
+    such as masked attention scores; ``trace`` has the extremes of each sample."""
 
     histograms: dict[str, Histogram] = field(default_factory=dict)
     second_moments: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     moment_samples: dict[str, int] = field(default_factory=dict)
     unbounded: set[str] = field(default_factory=set)
+    trace: SampleTrace = field(default_factory=SampleTrace)
     samples: int = 0
 
 
@@ -115,6 +117,7 @@ def _observe(
         low, high = _extremes(array, name, sample, statistics)
         if name in statistics.unbounded:
             continue
+        statistics.trace.add(name, sample, low, high)
         histogram = statistics.histograms.setdefault(name, Histogram())
         if name in counted:
             histogram.add(array, low=low, high=high)

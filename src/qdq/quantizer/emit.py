@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
 from qdq.quantizer.encoding import Encoding, fake_quantize
-from qdq.quantizer.plan import PlannedActivation, PlannedConstant, PlannedWeight, QuantizationPlan
+from qdq.quantizer.plan import (
+    PlannedActivation,
+    PlannedBias,
+    PlannedConstant,
+    PlannedWeight,
+    QuantizationPlan,
+)
 
 __all__ = ["emit_plan"]
 
@@ -19,8 +26,9 @@ def emit_plan(model: ir.Model, plan: QuantizationPlan) -> None:
     """Insert the Q/DQ pairs of ``plan`` into ``model``, in place.
 
     Weights and constants stay float32, snapped to their grid, and pass through Q/DQ; activations
-    pass through Q/DQ after their producer; biases stay float.  Names of inputs and outputs stay.
-    The opset must already have the integer types of the plan (13; 21 for 16 bits).
+    pass through Q/DQ after their producer; biases stay float, corrected where the plan says so.
+    Names of inputs and outputs stay.  The opset must already have the integer types of the plan
+    (13; 21 for 4 and 16 bits).
     """
     writer = _Writer(model.graph)
     values = {value.name: value for value in model.graph.inputs}
@@ -28,6 +36,8 @@ def emit_plan(model: ir.Model, plan: QuantizationPlan) -> None:
     nodes = {node.name: node for node in model.graph}
     for weight in plan.weights:
         writer.emit_parameter(weight, nodes)
+    for bias in plan.biases:
+        writer.emit_bias(bias, nodes[bias.node])
     for constant in plan.constants:
         writer.emit_parameter(constant, nodes)
     for activation in plan.activations:
@@ -77,7 +87,9 @@ class _Writer:
         site = planned.site
         original = self._graph.initializers[site.tensor]
         assert original.const_value is not None
-        snapped = fake_quantize(original.const_value.numpy(), planned.encoding)
+        chosen = planned.values if isinstance(planned, PlannedWeight) else None
+        values = original.const_value.numpy() if chosen is None else chosen
+        snapped = fake_quantize(values, planned.encoding)
         value = self._initializer(f"{site.tensor}_snapped", snapped)
         # A constant is no owner of activations here: each parameter has an encoding of its own.
         pair = self._pair(value, site.tensor, planned.encoding, owner=None)
@@ -86,6 +98,16 @@ class _Writer:
         for node, index in site.uses:
             nodes[node].replace_input_with(index, pair[1].outputs[0])
         self._snapped.setdefault(original, value)
+
+    def emit_bias(self, planned: PlannedBias, node: ir.Node) -> None:
+        present = node.inputs[planned.position] if planned.position < len(node.inputs) else None
+        name = f"{planned.weight}_bias" if present is None else f"{present.name}_corrected"
+        value = self._initializer(name, planned.values)
+        if planned.position >= len(node.inputs):
+            node.resize_inputs(planned.position + 1)
+        node.replace_input_with(planned.position, value)
+        if present is not None:
+            self._snapped.setdefault(present, value)
 
     def remove_unused(self) -> None:
         """Drop the originals that nothing reads any more, and give their names to the snapped."""
@@ -131,7 +153,7 @@ class _Writer:
             return self._parameters[owner]
         shape = () if encoding.axis is None else (-1,)
         scale = np.asarray(encoding.scale, np.float32).reshape(shape)
-        zero_point = np.asarray(encoding.zero_point, encoding.dtype).reshape(shape)
+        zero_point = np.asarray(encoding.zero_point, _numpy_dtype(encoding.dtype)).reshape(shape)
         base = tensor if owner is None else owner
         made = (
             self._initializer(f"{base}_scale", scale),
@@ -157,6 +179,10 @@ class _Writer:
 
     def _fresh_node(self, name: str) -> str:
         return _unique(name, self._node_names)
+
+
+def _numpy_dtype(name: str) -> np.dtype[Any]:
+    return np.dtype(ml_dtypes.int4) if name == "int4" else np.dtype(name)
 
 
 def _unique(name: str, taken: set[str | None]) -> str:

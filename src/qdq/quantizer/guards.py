@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from qdq.quantizer.encoding import Encoding, FloatArray
 
-__all__ = ["ScaleLimits", "enlarge_scales", "minimum_scales"]
+__all__ = ["BIAS_LIMIT", "ScaleLimits", "enlarge_scales", "minimum_scales"]
 
 # Half of the accumulator's 2^31 is left to the products that are summed onto the bias.
-_BIAS_LIMIT = 2.0**30
+BIAS_LIMIT = 2.0**30
 # Requantization factors below 2^-24 lose all bits of the kernel's fixed-point multiplier.
 _SMALLEST_MULTIPLIER = 2.0**-24
 
@@ -50,7 +50,7 @@ def minimum_scales(limits: ScaleLimits) -> Float64Array:
     bias = np.zeros((1, 1)) if limits.bias is None else limits.bias.astype(np.float64)
     bias = bias.reshape(-1, bias.shape[-1] if bias.ndim else 1)
     reach = np.maximum(np.abs(bias), np.abs(bias - offset)).max(axis=0)
-    fitting: Float64Array = np.maximum(needed, reach / (input_scale * _BIAS_LIMIT))
+    fitting: Float64Array = np.maximum(needed, reach / (input_scale * BIAS_LIMIT))
     return fitting
 
 

@@ -15,21 +15,24 @@ from qdq.base.options import Options
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.base.version import __version__
 from qdq.dataset import InputLayout, Samples, content_order, fit_samples
+from qdq.quantizer.advisor import advise, input_facts
 from qdq.quantizer.calibrate import collect_statistics
 from qdq.quantizer.emit import emit_plan
+from qdq.quantizer.figures import Figures, collect_figures
+from qdq.quantizer.gates import GateModel, choose_ranges, plan_of, take_best
 from qdq.quantizer.plan import QuantizationPlan
-from qdq.quantizer.planner import make_plan, statistics_request
+from qdq.quantizer.planner import statistics_request
 from qdq.quantizer.prepare import prepare_model
 from qdq.quantizer.report import QuantizationReport, StageCost, measure_layers, measure_outputs
 from qdq.quantizer.rules import load_target
 from qdq.quantizer.settings import Settings, resolve_settings
 from qdq.quantizer.sites import place_sites
+from qdq.quantizer.splits import SMALLEST_GATE, SMALLEST_REPORT, Splits, split_samples
+from qdq.quantizer.task import Task
 
 __all__ = ["Quantized", "quantize_model"]
 
-# From this many samples on, some are kept out of calibration for the report.
-_SMALLEST_SPLIT = 16
-_REPORT_SHARE = 8
+# Without a report split, figures are told on this many of the calibration samples.
 _LARGEST_REPORT = 32
 
 
@@ -49,12 +52,14 @@ def quantize_model(
     weights: str = "int8",
     activations: str = "int8",
     options: Options,
+    figures: bool = False,
     progress: Progress = NO_PROGRESS,
 ) -> Quantized:
     """Return ``model`` as fake-quantized ONNX, calibrated on ``samples``.
 
     ``model`` is a float32 ONNX model with static input shapes and is used up.  Samples are read
     one at a time, in the order of their content, so that a permutation of them changes nothing.
+    ``figures`` also counts what the HTML report draws.
     Raises PrecisionError, OptionError, DatasetError, ModelInvalidError or UnsupportedError.
     """
     settings = resolve_settings(weights=weights, activations=activations, options=options)
@@ -64,12 +69,19 @@ def quantize_model(
         prepare_model(model, settings)
         rules, bits = load_target(settings.target), settings.activation_bits
         placement = place_sites(model.graph, rules, activation_bits=bits)
-        held_out, calibration = _split(content_order(samples))
+        splits = split_samples(content_order(samples))
+        held_out, calibration = splits.report, splits.calibration
     with watch.stage("calibrate"):
-        request = statistics_request(model, placement, settings)
+        request = statistics_request(model, placement, settings, histograms=figures)
         statistics = collect_statistics(model, samples, calibration, request, progress=progress)
+    task = Task(model, placement, samples, splits, settings)
     with watch.stage("plan"):
-        plan = make_plan(model, placement, statistics, settings)
+        gate = GateModel(model, samples, splits.gate) if splits.gate else None
+        task, decisions = choose_ranges(task, statistics, gate)
+        settings, plan = task.settings, plan_of(task, statistics)
+    with watch.stage("round"):
+        taken = take_best(task, plan, statistics, gate, progress=progress)
+        plan, decisions = taken.plan, (*decisions, *taken.decisions)
     with watch.stage("emit"):
         quantized = model.clone()
         emit_plan(quantized, plan)
@@ -78,6 +90,13 @@ def quantize_model(
     with watch.stage("report"):
         outputs = measure_outputs(model, quantized, samples, judged, progress=progress)
         layers = measure_layers(model, quantized, samples, judged, progress=progress)
+    with watch.stage("advise"):
+        facts = input_facts(samples, calibration)
+        advice = advise(statistics.trace, facts, plan.activations)
+    drawn: Figures | None = None
+    if figures:
+        with watch.stage("figures"):
+            drawn = collect_figures(model, quantized, statistics, plan)
     report = QuantizationReport(
         settings=settings,
         plan=plan,
@@ -86,8 +105,12 @@ def quantize_model(
         calibration_samples=len(calibration),
         report_samples=len(judged),
         held_out=bool(held_out),
+        gate_samples=len(splits.gate),
+        decisions=decisions,
+        advice=advice,
+        figures=drawn,
         stages=tuple(watch.costs),
-        notices=_notices(plan, held_out=bool(held_out), samples=len(samples)),
+        notices=_notices(plan, splits, samples=len(samples)),
     )
     for notice in report.notices:
         progress.notice(notice)
@@ -108,25 +131,19 @@ def _input_layouts(model: ir.Model) -> list[InputLayout]:
     return layouts
 
 
-def _split(order: list[int]) -> tuple[list[int], list[int]]:
-    """Return (report, calibration) samples; the report split is empty when there are too few.
-
-    The order is that of the samples' digests, so any prefix of it is a random choice that depends
-    on nothing but content.
-    """
-    if len(order) < _SMALLEST_SPLIT:
-        return [], order
-    held_out = min(len(order) // _REPORT_SHARE, _LARGEST_REPORT)
-    return order[:held_out], order[held_out:]
-
-
-def _notices(plan: QuantizationPlan, *, held_out: bool, samples: int) -> tuple[str, ...]:
+def _notices(plan: QuantizationPlan, splits: Splits, *, samples: int) -> tuple[str, ...]:
     notices = []
-    if not held_out:
+    if not splits.report:
         notices.append(
             f"Only {samples} sample{'s' if samples > 1 else ''}: ranges are measured on, and the "
-            f"figures told on, the same samples. Give {_SMALLEST_SPLIT} or more for held-out "
-            "figures, 100 or more for good ranges."
+            "figures told on, the same samples, and no step is checked on others. Give "
+            f"{SMALLEST_REPORT} or more for held-out figures, {SMALLEST_GATE} or more for checked "
+            "steps, 100 or more for good ranges."
+        )
+    elif not splits.gate:
+        notices.append(
+            f"Only {samples} samples: no step is checked on samples of its own. Give "
+            f"{SMALLEST_GATE} or more for that."
         )
     if not plan.activations:
         notices.append("Nothing was quantized: no op of this model has a placement rule.")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from qdq.quantizer.encoding import Encoding
+from qdq.quantizer.encoding import Encoding, FloatArray
 from qdq.quantizer.placement import ActivationSite, ConstantSite, Island, WeightSite
 
-__all__ = ["PlannedActivation", "PlannedConstant", "PlannedWeight", "QuantizationPlan"]
+__all__ = [
+    "PlannedActivation",
+    "PlannedBias",
+    "PlannedConstant",
+    "PlannedWeight",
+    "QuantizationPlan",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +41,16 @@ class PlannedActivation:
 
 @dataclass(frozen=True, slots=True)
 class PlannedWeight:
-    """A weight with its encoding; ``enlarged`` counts scales raised by the overflow guards."""
+    """A weight with its encoding; ``enlarged`` counts scales raised by the overflow guards.
+
+    ``values`` are on the encoding's grid where integers were chosen; None: each is the nearest.
+    """
 
     site: WeightSite
     encoding: Encoding
     scheme: str
     enlarged: int
+    values: FloatArray | None = field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, object]:
         """Return the JSON form, with the extremes of the scales instead of all of them."""
@@ -75,6 +85,20 @@ class PlannedConstant:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedBias:
+    """A corrected bias: the float32 ``values`` become input ``position`` of ``node``."""
+
+    node: str
+    position: int
+    weight: str
+    values: FloatArray = field(compare=False, repr=False)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the JSON form, without the values."""
+        return {"node": self.node, "weight": self.weight, "channels": int(self.values.size)}
+
+
+@dataclass(frozen=True, slots=True)
 class QuantizationPlan:
     """All decisions for one model."""
 
@@ -83,6 +107,7 @@ class QuantizationPlan:
     weights: tuple[PlannedWeight, ...]
     constants: tuple[PlannedConstant, ...]
     islands: tuple[Island, ...]
+    biases: tuple[PlannedBias, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Return the JSON form."""
@@ -90,6 +115,7 @@ class QuantizationPlan:
             "target": self.target,
             "activations": [planned.to_dict() for planned in self.activations],
             "weights": [planned.to_dict() for planned in self.weights],
+            "corrected_biases": [planned.to_dict() for planned in self.biases],
             "constants": [planned.to_dict() for planned in self.constants],
             "float_islands": [
                 {"node": i.node, "op_type": i.op_type, "reason": i.reason} for i in self.islands

@@ -24,7 +24,7 @@ from qdq.quantizer.ranges import ChosenRange, choose_range
 from qdq.quantizer.settings import Settings
 from qdq.quantizer.weights import importance_rows, min_max_scales, mse_scales, rows_by_channel
 
-__all__ = ["make_plan", "statistics_request"]
+__all__ = ["initializer", "make_plan", "needed_scales", "statistics_request"]
 
 # 16-bit activations are symmetric: stored uint16 with zero point 32768, they equal int16 with
 # zero point 0, the only form that TFLite has.
@@ -32,13 +32,16 @@ _SYMMETRIC_BITS = 16
 
 
 def statistics_request(
-    model: ir.Model, placement: Placement, settings: Settings
+    model: ir.Model, placement: Placement, settings: Settings, *, histograms: bool = False
 ) -> CalibrationRequest:
-    """Return what must be observed to plan ``placement``."""
+    """Return what must be observed to plan ``placement``.
+
+    ``histograms`` asks for them also where ranges do without.
+    """
     computed = {value.name for value in model.graph.inputs}
     computed.update(value.name for node in model.graph for value in node.outputs)
     owners = tuple(owner for owner in placement.owners if owner in computed)
-    if settings.range_scheme == "min_max":
+    if settings.range_scheme in ("min_max", "headroom") and not histograms:
         return CalibrationRequest(extremes=owners, moments=_moment_axes(model, placement))
     return CalibrationRequest(histograms=owners, moments=_moment_axes(model, placement))
 
@@ -123,7 +126,7 @@ def _observed(histogram: Histogram | None) -> tuple[float, float] | None:
 def _plan_constant(
     model: ir.Model, site: ConstantSite, activations: dict[str, Encoding], settings: Settings
 ) -> PlannedConstant:
-    values = _initializer(model, site.tensor)
+    values = initializer(model, site.tensor)
     if site.like in activations:
         return PlannedConstant(site, activations[site.like])
     histogram = Histogram()
@@ -131,7 +134,9 @@ def _plan_constant(
         histogram.add(values, low=float(values.min()), high=float(values.max()))
     bits = settings.activation_bits
     symmetric = bits >= _SYMMETRIC_BITS
-    found = choose_range(histogram, bits=bits, symmetric=symmetric, scheme=settings.range_scheme)
+    # A constant has no values beyond its own.
+    scheme = "min_max" if settings.range_scheme == "headroom" else settings.range_scheme
+    found = choose_range(histogram, bits=bits, symmetric=symmetric, scheme=scheme)
     return PlannedConstant(site, found.encoding)
 
 
@@ -144,7 +149,7 @@ def _plan_weight(
     statistics: Statistics,
     moment_axes: Mapping[str, int],
 ) -> PlannedWeight:
-    weight = _initializer(model, site.tensor)
+    weight = initializer(model, site.tensor)
     rows = rows_by_channel(weight, site.axis)
     bits = settings.weight_bits
     if settings.range_scheme_requested == "min_max":
@@ -152,12 +157,12 @@ def _plan_weight(
     else:
         importance = _importance(model, site, statistics, moment_axes)
         scales, scheme = mse_scales(rows, importance, bits=bits), "mse_minimizer"
-    scales, enlarged = enlarge_scales(scales, _needed_scales(model, site, activations, len(rows)))
+    scales, enlarged = enlarge_scales(scales, needed_scales(model, site, activations, len(rows)))
     encoding = weight_encoding(scales, bits=bits, axis=site.axis)
     return PlannedWeight(site, encoding, scheme, enlarged)
 
 
-def _needed_scales(
+def needed_scales(
     model: ir.Model, site: WeightSite, activations: dict[str, Encoding], rows: int
 ) -> npt.NDArray[np.float64]:
     """Return the smallest scale of each row with which no consumer overflows."""
@@ -166,7 +171,7 @@ def _needed_scales(
         limits = ScaleLimits(
             input=activations[consumer.input_tensor],
             output=activations.get(consumer.output_tensor or ""),
-            bias=None if consumer.bias is None else _initializer(model, consumer.bias),
+            bias=None if consumer.bias is None else initializer(model, consumer.bias),
         )
         smallest = minimum_scales(limits)
         needed = np.maximum(needed, smallest.max() if site.axis is None else smallest)
@@ -183,7 +188,7 @@ def _importance(
     moments = statistics.second_moments.get(consumer.input_tensor)
     if moments is None or moment_axes.get(consumer.input_tensor) != _input_channel_axis(node):
         return None
-    shape = _initializer(model, site.tensor).shape
+    shape = initializer(model, site.tensor).shape
     groups = node.attributes.get_int("group") or 1
     return importance_rows(moments, shape, consumer.op_type, groups)
 
@@ -199,7 +204,7 @@ def _moment_axes(model: ir.Model, placement: Placement) -> dict[str, int]:
         if len(site.consumers) != 1 or site.axis is None:
             continue
         consumer = site.consumers[0]
-        shape = _initializer(model, site.tensor).shape
+        shape = initializer(model, site.tensor).shape
         axis = _input_channel_axis(nodes[consumer.node])
         depthwise = consumer.op_type == "Conv" and shape[1] == 1
         if axis is not None and not depthwise:
@@ -214,7 +219,8 @@ def _input_channel_axis(node: ir.Node) -> int | None:
     return 1 if node.op_type.startswith("Conv") else -1
 
 
-def _initializer(model: ir.Model, name: str) -> FloatArray:
+def initializer(model: ir.Model, name: str) -> FloatArray:
+    """Return a constant's values; raise ModelInvalidError where they are not finite."""
     value = model.graph.initializers[name]
     if value.const_value is None:
         raise InternalError(f"Initializer '{name}' has no value")

@@ -10,9 +10,10 @@ from qdq.quantizer.settings import Settings
 
 __all__ = ["prepare_model"]
 
-# QuantizeLinear and DequantizeLinear: per-channel since opset 13, 16 bits since opset 21
+# QuantizeLinear and DequantizeLinear: per-channel since opset 13, 4 and 16 bits since opset
+# 21
 # (ONNX operator changelog).
-_OPSET = {8: 13, 16: 21}
+_OPSET = {4: 21, 8: 13, 16: 21}
 # HardSwish: one op, and one Q/DQ pair, for what is two or four before.
 _HARD_SWISH_OPSET = 14
 
@@ -51,7 +52,7 @@ def prepare_model(model: ir.Model, settings: Settings) -> None:
 
 
 def _needed_opset(model: ir.Model, settings: Settings) -> int:
-    needed = _OPSET[max(settings.activation_bits, settings.weight_bits)]
+    needed = max(_OPSET[settings.activation_bits], _OPSET[settings.weight_bits])
     if any(node.op_type == "HardSigmoid" for node in model.graph):
         return max(needed, _HARD_SWISH_OPSET)
     return needed

@@ -21,6 +21,12 @@ _FINALISTS = 16
 # The best one's bounds are then moved by these factors, each step on from the best so far.
 _REFINEMENTS = (2.0 ** (1 / 16), 2.0 ** (1 / 32))
 
+# The share of values beyond each end of a percentile range: 99.99 % are kept.
+_TAIL = 5e-5
+# Inputs that were not calibrated on may reach further, and at 16 bits one bit is cheap: saturation
+# costs far more than steps twice as wide.
+_HEADROOM = 2.0
+
 Bounds = tuple[float, float]
 FloatArray = npt.NDArray[np.float64]
 
@@ -39,9 +45,15 @@ def choose_range(
 ) -> ChosenRange:
     """Return the encoding of ``bits`` bits for the values counted in ``histogram``."""
     widest = min(histogram.minimum, 0.0), max(histogram.maximum, 0.0)
+    if scheme == "headroom" and histogram.count > histogram.zeros:
+        doubled = widest[0] * _HEADROOM, widest[1] * _HEADROOM
+        return ChosenRange(_encode(doubled, bits=bits, symmetric=symmetric), "headroom", 0.0)
     if scheme == "min_max" or histogram.count == histogram.zeros:
         return ChosenRange(_encode(widest, bits=bits, symmetric=symmetric), "min_max", 0.0)
     density = _Density.of(histogram)
+    if scheme == "percentile":
+        encoding = _encode(_quantiles(histogram), bits=bits, symmetric=symmetric)
+        return ChosenRange(encoding, "percentile", density.saturated_share(encoding))
 
     def error(bounds: Bounds) -> float:
         return density.error(_encode(bounds, bits=bits, symmetric=symmetric))
@@ -51,6 +63,16 @@ def choose_range(
         best = min(_neighbours(best, widest, factor, symmetric=symmetric), key=error)
     encoding = _encode(best, bits=bits, symmetric=symmetric)
     return ChosenRange(encoding, "mse_minimizer", density.saturated_share(encoding))
+
+
+def _quantiles(histogram: Histogram) -> Bounds:
+    """Return the bounds that leave _TAIL of the values beyond each, linear within a bin."""
+    counts = histogram.counts.astype(np.float64)
+    below = np.concatenate([[0.0], np.cumsum(counts)]) / counts.sum()
+    first = -histogram.zero_bin
+    edges = np.arange(first, first + len(below)) * histogram.bin_width
+    low, high = np.interp([_TAIL, 1 - _TAIL], below, edges)
+    return max(float(low), histogram.minimum), min(float(high), histogram.maximum)
 
 
 def expected_error(histogram: Histogram, encoding: Encoding) -> float:

@@ -11,6 +11,9 @@ import onnx_ir as ir
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.base.version import __version__
 from qdq.dataset import ChosenSamples, Samples
+from qdq.quantizer.advisor import Advice
+from qdq.quantizer.decisions import Decision
+from qdq.quantizer.figures import Figures
 from qdq.quantizer.plan import QuantizationPlan
 from qdq.quantizer.settings import Settings
 from qdq.runtime.compare import Comparison, compare_models
@@ -39,7 +42,8 @@ class QuantizationReport:
     """Everything that is told of one quantization; ``to_dict`` is the JSON report.
 
     ``outputs`` maps output names to metrics against the float model, never pooled; ``layers`` has
-    those of every tensor in graph order, on fewer samples.
+    those of every tensor in graph order, on fewer samples; ``advice`` is about the calibration
+    data; ``figures`` is what the HTML report draws, None where it was not asked for.
     """
 
     settings: Settings
@@ -49,6 +53,10 @@ class QuantizationReport:
     calibration_samples: int
     report_samples: int
     held_out: bool
+    gate_samples: int
+    decisions: tuple[Decision, ...]
+    advice: Advice
+    figures: Figures | None
     stages: tuple[StageCost, ...]
     notices: tuple[str, ...]
 
@@ -60,6 +68,7 @@ class QuantizationReport:
             "settings": self.settings.to_dict(),
             "calibration_samples": self.calibration_samples,
             "report_samples": self.report_samples,
+            "gate_samples": self.gate_samples,
             "report_samples_held_out": self.held_out,
             "outputs": {name: metrics.to_dict() for name, metrics in self.outputs.items()},
             "layers": [
@@ -80,6 +89,8 @@ class QuantizationReport:
                 "constants": len(self.plan.constants),
                 "float_islands": len(self.plan.islands),
             },
+            "advice": self.advice.to_dict(),
+            "decisions": [decision.to_dict() for decision in self.decisions],
             "plan": self.plan.to_dict(),
             "stages": [
                 {
@@ -107,6 +118,7 @@ class QuantizationReport:
         seconds = sum(cost.seconds for cost in self.stages)
         peak = max((cost.peak_memory_bytes for cost in self.stages), default=0)
         lines.append(f"{seconds:.1f} s, peak memory {peak / 2**20:.0f} MiB")
+        lines += [f"advice: {finding.message}" for finding in self.advice.findings]
         return [*lines, *(f"notice: {text}" for text in self.notices)]
 
 

@@ -6,11 +6,23 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qdq.base.options import Options
-from qdq.base.precision import check_precision
+from qdq.base.precision import check_quantize_target
 
-__all__ = ["RangeScheme", "Settings", "resolve_settings"]
+__all__ = ["RangeScheme", "Rounding", "Settings", "resolve_settings"]
 
-RangeScheme = Literal["min_max", "mse_minimizer"]
+RangeScheme = Literal["min_max", "mse_minimizer", "percentile", "headroom"]
+Rounding = Literal["auto", "nearest", "second_order"]
+
+_SCHEMES: dict[str, RangeScheme] = {
+    "min_max": "min_max",
+    "mse_minimizer": "mse_minimizer",
+    "percentile": "percentile",
+}
+_ROUNDINGS: dict[str, Rounding] = {
+    "auto": "auto",
+    "nearest": "nearest",
+    "second_order": "second_order",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +35,7 @@ class Settings:
     range_scheme: RangeScheme
     range_scheme_requested: str
     target: str
+    rounding: Rounding = "auto"
 
     def to_dict(self) -> dict[str, object]:
         """Return the JSON form."""
@@ -33,27 +46,31 @@ class Settings:
             "range_scheme": self.range_scheme,
             "range_scheme_requested": self.range_scheme_requested,
             "quantize_target": self.target,
+            "rounding_requested": self.rounding,
         }
 
 
 def resolve_settings(*, weights: str, activations: str, options: Options) -> Settings:
     """Return the settings; raise PrecisionError for a precision this version lacks.
 
-    ``auto`` minimises the squared error at 8 bits and takes min-max at 16, where rounding is so
-    fine that any clipping costs more than it gains; the public service documents the same choice.
+    ``auto`` minimises the squared error at 8 bits and takes twice the extremes at 16, where
+    rounding is so fine that any clipping costs more than it gains.
     """
-    precision = check_precision(weights, activations)
+    target = str(options.get("quantize_target"))
+    precision = check_quantize_target(weights, activations, target)
     requested = str(options.get("range_scheme"))
     scheme: RangeScheme
     if requested == "auto":
-        scheme = "mse_minimizer" if precision.activation_bits <= 8 else "min_max"
+        scheme = "mse_minimizer" if precision.activation_bits <= 8 else "headroom"
     else:
-        scheme = "min_max" if requested == "min_max" else "mse_minimizer"
+        scheme = _SCHEMES[requested]
+    rounding: Rounding = _ROUNDINGS[str(options.get("rounding"))]
     return Settings(
         precision=precision.name,
         weight_bits=precision.weight_bits,
         activation_bits=precision.activation_bits,
         range_scheme=scheme,
         range_scheme_requested=requested,
-        target=str(options.get("quantize_target")),
+        target=target,
+        rounding=rounding,
     )

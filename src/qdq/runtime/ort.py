@@ -48,7 +48,12 @@ def import_runtime() -> Any:
 
 
 def session_options(
-    *, optimize: bool, threads: int, spin: bool, settings: Mapping[str, str] | None = None
+    *,
+    optimize: bool,
+    threads: int,
+    spin: bool,
+    integer_kernels: bool = True,
+    settings: Mapping[str, str] | None = None,
 ) -> Any:
     """Return SessionOptions for the CPU; the parameters are those of ``open_session``."""
     ort = import_runtime()
@@ -60,6 +65,8 @@ def session_options(
     options.use_deterministic_compute = True
     options.log_severity_level = _LOG_SEVERITY
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+    if not integer_kernels:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     for key, value in (settings or {}).items():
         _apply(options, key, value, ort)
     return options

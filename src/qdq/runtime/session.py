@@ -98,6 +98,7 @@ def open_session(
     threads: int = 0,
     outputs: Sequence[str] | None = None,
     spin: bool = True,
+    integer_kernels: bool = True,
     settings: Mapping[str, str] | None = None,
 ) -> OrtSession:
     """Load ``model`` (in memory or a path) and return a session that is to be closed.
@@ -105,11 +106,18 @@ def open_session(
     ``outputs`` names any values of the main graph: the session then returns exactly these, in
     this order, in place of the model's outputs.  The given model is not changed.  ``threads`` 0
     takes ONNX Runtime's default; ``spin=False`` lets idle threads sleep, kind to other work.
+    ``integer_kernels=False`` keeps Q/DQ pairs as they are, computed in float, whatever is fused.
     ``settings`` are the keys of ``--onnx_options``, and have the last word.
     Raises ModelCorruptError, ModelInvalidError, UnsupportedError, or SpecError for an output that
     the graph does not have.
     """
-    options = session_options(optimize=optimize, threads=threads, spin=spin, settings=settings)
+    options = session_options(
+        optimize=optimize,
+        threads=threads,
+        spin=spin,
+        integer_kernels=integer_kernels,
+        settings=settings,
+    )
     return OrtSession(*_open(model, options, outputs))
 
 

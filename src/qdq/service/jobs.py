@@ -32,6 +32,9 @@ _ARTIFACTS = {
     8: ("qhas_summary", ".json"),
 }
 
+# Where the result of a job names the blobs of its reports, and the names of their files.
+_REPORTS = {"page": "report.html", "report": "report.json"}
+
 
 @dataclass(frozen=True, slots=True)
 class JobView:
@@ -124,13 +127,20 @@ class Jobs:
         return view
 
     def artifacts(self, job_id: str, kind: int) -> tuple[Download, ...]:
-        """Return the files of one JobArtifactType, none when the job has none."""
+        """Return the files of one JobArtifactType, none when the job has none.
+
+        The wire has no type for reports, so those of a quantize job lie beside its log.
+        """
         job = self.get(job_id)
-        blob = job.artifacts.get(kind)
-        if blob is None or not self._blobs.exists(blob):
-            return ()
         stem, suffix = _ARTIFACTS.get(kind, (f"artifact_{kind}", ".bin"))
-        return (Download(blob, f"{job_id}_{stem}{suffix}"),)
+        named = [(job.artifacts.get(kind), f"{stem}{suffix}")]
+        if kind == HUB_LOG:
+            named += [((job.result or {}).get(key), name) for key, name in _REPORTS.items()]
+        return tuple(
+            Download(blob, f"{job_id}_{name}")
+            for blob, name in named
+            if isinstance(blob, str) and self._blobs.exists(blob)
+        )
 
     def log(self, job_id: str) -> Path | None:
         """Return the file of the job's log, which grows while it runs; None before it began."""

@@ -13,7 +13,7 @@ from typing import Any
 from qdq.base import options as grammar
 from qdq.base.errors import DatasetError, OptionError, RequestError, SpecError, UnsupportedError
 from qdq.base.options import Options, parse_options
-from qdq.base.precision import check_precision
+from qdq.base.precision import FULL_TYPES, check_precision, check_quantize_target
 from qdq.base.qnn_package import check_qairt, require_qnn
 from qdq.domain.ids import IdKind, new_id
 from qdq.domain.qnn import QNN_RUNTIMES
@@ -79,8 +79,6 @@ _OWN_OPTIONS = {
 }
 _SPELLED = {"tflite": "TFLite", "onnx": "ONNX", "qnn": "QNN"}
 _DEFAULT_TARGET = "No --target_runtime given: the result is an optimized ONNX model"
-# Quantized inside a compile job, by value of --quantize_full_type: weights and activations.
-_FULL_TYPES = {"int8": ("int8", "int8"), "int16": ("int8", "int16"), "w8a16": ("int8", "int16")}
 
 
 class Submissions:
@@ -133,8 +131,9 @@ class Submissions:
 
     def quantize(self, order: QuantizeOrder) -> Job:
         """Add a quantize job and its target model."""
-        parse_options(grammar.JobKind.QUANTIZE, self._text(order.options))
-        check_precision(order.weights, order.activations)
+        options = parse_options(grammar.JobKind.QUANTIZE, self._text(order.options))
+        target = options.get_text("quantize_target")
+        check_quantize_target(order.weights, order.activations, target)
         model = self._models.get(order.model_id)
         _require_type(model, (ModelType.ONNX,), "quantize")
         found = usable(self._repository, model)
@@ -272,7 +271,7 @@ class Submissions:
                 "The compile job has calibration data and nothing uses it",
                 remedy="Add --quantize_full_type int8, or use a quantize job",
             )
-        check_precision(*_FULL_TYPES[str(full_type)])
+        check_precision(*FULL_TYPES[str(full_type)], options.get_text("target_runtime"))
         data = ready(self._repository, self._datasets.get(dataset_id))
         check_samples(data, Inspection(model.format, inputs=_with_specs(model, specs)))
 

@@ -30,7 +30,7 @@ STAGE_OUTPUTS: dict[str, tuple[str, ...]] = {
     "link": ("model.bin",),
     "placement": ("placement.json",),
     "profile": (),
-    "quantize": ("model.onnx", "model.zip", "report.json"),
+    "quantize": ("model.onnx", "model.zip", "report.json", "report.html"),
     "run": ("output.h5",),
     "simulate": ("output.h5",),
 }

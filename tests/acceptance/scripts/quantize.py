@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from pathlib import Path
 
 import numpy as np
@@ -61,10 +62,12 @@ def check_results() -> None:
     assert result.status.success
     assert "SUCCESS" in repr(result)
     assert any(file.suffix == ".onnx" for file in (WORK / "results").iterdir())
-    (log,) = _quantized().download_artifacts_for_type(
-        str(WORK / "log"), hub.JobArtifactType.HUB_LOG
-    )
-    assert "range_scheme" in Path(log).read_text()
+    found = _quantized().download_artifacts_for_type(str(WORK / "log"), hub.JobArtifactType.HUB_LOG)
+    by_suffix = {Path(file).suffix: Path(file).read_text() for file in found}
+    assert set(by_suffix) == {".log", ".html", ".json"}
+    assert "range_scheme" in by_suffix[".log"]
+    assert by_suffix[".html"].startswith("<!DOCTYPE html>")
+    assert json.loads(by_suffix[".json"])["schema"] == "qdq.quantize.report/1"
     with refused(TypeError):
         # The client's own fault: it cannot download a model into memory.
         _quantized().download_target_model()
@@ -79,6 +82,9 @@ def check_precisions() -> None:
     for name, weights, activations in (
         ("w8a8", INT8, INT8),
         ("w8a16", INT8, INT16),
+        ("w4a8", INT4, INT8),
+        ("w4a16", INT4, INT16),
+        ("w16a16", INT16, INT16),
     ):
         job = hub.submit_quantize_job(net(), _dataset(), weights, activations, name=name)
         assert (job.weights_dtype, job.activations_dtype) == (weights, activations)
@@ -87,10 +93,12 @@ def check_precisions() -> None:
         assert {"QuantizeLinear", "DequantizeLinear"} <= _operators(file)
 
 
-def check_precisions_of_later_versions() -> None:
-    for name, activations in (("w4a8", INT8), ("w4a16", INT16)):
-        with refused(hub.UserError, name, "later version", "w8a8", "w8a16"):
-            hub.submit_quantize_job(net(), _dataset(), INT4, activations)
+def check_precisions_that_a_target_lacks() -> None:
+    for name, weights in (("w4a16", INT4), ("w16a16", INT16)):
+        with refused(hub.UserError, name, "tflite", "w8a8", "w4a8"):
+            hub.submit_quantize_job(
+                net(), _dataset(), weights, INT16, options="--quantize_target tflite"
+            )
 
 
 def check_sources_of_model_and_data() -> None:
@@ -151,7 +159,7 @@ if __name__ == "__main__":
         check_job,
         check_results,
         check_precisions,
-        check_precisions_of_later_versions,
+        check_precisions_that_a_target_lacks,
         check_sources_of_model_and_data,
         check_options,
         check_documented_chain,

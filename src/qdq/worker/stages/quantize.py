@@ -1,4 +1,4 @@
-"""Quantize a model: inputs ``model`` and ``calibration``; outputs the model and ``report.json``.
+"""Quantize a model: inputs ``model`` and ``calibration``; outputs the model and its reports.
 
 Spec: ``weights``, ``activations``, ``options``.
 """
@@ -13,15 +13,15 @@ from qdq.worker.stages.files import MODEL_OUTPUT, find_input, open_model, pack_m
 from qdq.worker.stages.log import log, log_lines
 from qdq.worker.stages.tensors import input_specs, output_specs
 
-__all__ = ["REPORT_OUTPUT", "work"]
+__all__ = ["PAGE_OUTPUT", "REPORT_OUTPUT", "work"]
 
-REPORT_OUTPUT = "report.json"
+REPORT_OUTPUT, PAGE_OUTPUT = "report.json", "report.html"
 # In the log; a graph of a hundred thousand nodes can have as many.
 _MOST_FINDINGS = 200
 
 
 def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Return ``output`` and ``report`` (file names), specs, precision, and metrics by output."""
+    """Return ``output``, ``report``, ``page`` (file names), specs, precision, metrics by output."""
     done = library.quantize(
         open_model(),
         find_input("calibration") or "inputs/calibration",
@@ -29,7 +29,7 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
         weights=spec.get("weights", "int8"),
         activations=spec.get("activations", "int8"),
         options=spec.get("options", ""),
-        report=REPORT_OUTPUT,
+        report=(REPORT_OUTPUT, PAGE_OUTPUT),
         progress=progress,
     )
     report = done.report.to_dict()
@@ -41,6 +41,7 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     return {
         "output": pack_model(),
         "report": REPORT_OUTPUT,
+        "page": PAGE_OUTPUT,
         "precision": done.precision.name,
         "options": done.options.to_text(),
         "metrics": report["outputs"],

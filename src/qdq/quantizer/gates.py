@@ -1,0 +1,155 @@
+"""Keep a step only where it helps, judged on samples that nothing was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from qdq.base.progress import NO_PROGRESS, Progress
+from qdq.dataset import Samples
+from qdq.quantizer.calibrate import Statistics
+from qdq.quantizer.decisions import Decision, decibels
+from qdq.quantizer.emit import emit_plan
+from qdq.quantizer.plan import QuantizationPlan
+from qdq.quantizer.planner import make_plan
+from qdq.quantizer.refine import Refined, refine_plan
+from qdq.quantizer.settings import RangeScheme
+from qdq.quantizer.task import Task
+from qdq.runtime.session import open_session
+
+__all__ = ["GateModel", "choose_ranges", "plan_of", "take_best"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+# What `auto` tries, the usual best first, by bits of activations.
+_SCHEMES: dict[int, tuple[RangeScheme, ...]] = {
+    8: ("mse_minimizer", "min_max", "percentile"),
+    16: ("headroom", "min_max"),
+}
+
+# In dB; the gate split is small.
+_MARGIN = 0.25
+
+
+class GateModel:
+    """The float model's outputs on the gate split, which plans are compared by."""
+
+    def __init__(self, model: ir.Model, samples: Samples, gate: Sequence[int]) -> None:
+        self._model, self._samples, self._gate = model, samples, gate
+        self._expected = [self._floats(it) for it in self._outputs(model)]
+
+    def sqnr(self, plan: QuantizationPlan) -> float:
+        """Return the least SQNR in dB over the model's float outputs."""
+        quantized = self._model.clone()
+        emit_plan(quantized, plan)
+        power: dict[str, float] = {}
+        error: dict[str, float] = {}
+        for expected, outputs in zip(self._expected, self._outputs(quantized), strict=True):
+            for name, values in self._floats(outputs).items():
+                difference = np.subtract(values, expected[name], dtype=np.float64)
+                noise, signal = (
+                    float(np.sum(difference**2)),
+                    float(np.sum(np.square(expected[name], dtype=np.float64))),
+                )
+                power[name] = power.get(name, 0.0) + signal
+                error[name] = error.get(name, 0.0) + (noise if np.isfinite(noise) else 1e300)
+        return min((decibels(power[name], error[name]) for name in power), default=0.0)
+
+    def best(
+        self, plans: Mapping[str, QuantizationPlan], *, step: str, where: str
+    ) -> tuple[str, tuple[Decision, ...]]:
+        """Return the name of the plan with the largest SQNR, and decisions.
+
+        Later plans must gain _MARGIN on the first: less may be chance.  The last plan is the plain
+        one that the others are told against.
+        """
+        scores = {name: self.sqnr(plan) for name, plan in plans.items()}
+        first = next(iter(scores))
+        best = max(scores, key=lambda name: scores[name] + _MARGIN * (name == first))
+        before = list(scores.values())[-1]
+        return best, tuple(
+            Decision(
+                step=step,
+                where=where,
+                choice=name,
+                accepted=name == best,
+                before_db=before,
+                after_db=score,
+                reason=_reason(name, best),
+            )
+            for name, score in scores.items()
+        )
+
+    def _outputs(self, model: ir.Model) -> list[dict[str, Array]]:
+        with open_session(model, threads=1, spin=False, integer_kernels=False) as session:
+            return [session.run(self._samples[index]) for index in self._gate]
+
+    @staticmethod
+    def _floats(outputs: Mapping[str, Array]) -> dict[str, Array]:
+        return {name: it for name, it in outputs.items() if it.dtype == np.float32}
+
+
+def _reason(name: str, best: str) -> str:
+    return "best on the gate split" if name == best else f"{best} is better or as good"
+
+
+def choose_ranges(
+    task: Task, statistics: Statistics, gate: GateModel | None
+) -> tuple[Task, tuple[Decision, ...]]:
+    """Return the task with the range scheme that keeps the outputs best, where `auto` may choose.
+
+    Schemes are compared with float weights, so that ranges alone decide.
+    """
+    settings = task.settings
+    if gate is None or settings.range_scheme_requested != "auto":
+        return task, ()
+    tasks = {
+        scheme: replace(task, settings=replace(settings, range_scheme=scheme))
+        for scheme in _SCHEMES[settings.activation_bits]
+    }
+    plans: dict[str, QuantizationPlan] = {
+        scheme: replace(plan_of(it, statistics), weights=()) for scheme, it in tasks.items()
+    }
+    best, decisions = gate.best(plans, step="activation_range", where="whole model")
+    return next(it for scheme, it in tasks.items() if scheme == best), decisions
+
+
+def plan_of(task: Task, statistics: Statistics) -> QuantizationPlan:
+    """Return the plan by the task's settings, each weight rounded to nearest."""
+    return make_plan(task.model, task.placement, statistics, task.settings)
+
+
+def take_best(
+    task: Task,
+    plan: QuantizationPlan,
+    statistics: Statistics,
+    gate: GateModel | None,
+    *,
+    progress: Progress = NO_PROGRESS,
+) -> Refined:
+    """Return the best of ``plan``, ``plan`` refined, and plainer ones with min-max scales.
+
+    Without a gate the refined plan is taken where it was asked for.
+    """
+    settings = task.settings
+    plans: dict[str, QuantizationPlan] = {}
+    decisions: tuple[Decision, ...] = ()
+    if settings.rounding == "second_order" or (settings.rounding == "auto" and gate is not None):
+        refined = refine_plan(task, plan, progress=progress)
+        plans["second order"], decisions = refined.plan, refined.decisions
+    plans["nearest"] = plan
+    if gate is None:
+        return Refined(next(iter(plans.values())), decisions)
+    if settings.range_scheme_requested != "min_max":
+        plain = replace(settings, range_scheme_requested="min_max")
+        plans["nearest, min_max weights"] = plan_of(replace(task, settings=plain), statistics)
+        plain = replace(plain, range_scheme="min_max")
+        plans["plain min_max"] = plan_of(replace(task, settings=plain), statistics)
+    if len(plans) == 1:
+        return Refined(plan, decisions)
+    best, judged = gate.best(plans, step="whole_model", where="whole model")
+    return Refined(plans[best], (*decisions, *judged))

@@ -1,0 +1,147 @@
+"""Walk through a network, one layer at a time, each on what the rounded ones before it give."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import onnx_ir as ir
+
+from qdq.dataset import Samples
+from qdq.quantizer.decisions import Decision, decibels
+from qdq.quantizer.encoding import FloatArray
+from qdq.quantizer.rounding.judge import GateRows, Judge
+from qdq.quantizer.rounding.layers import Layer
+from qdq.quantizer.rounding.moments import LayerMoments, MomentSums
+from qdq.quantizer.rounding.network import PartedNetwork
+from qdq.quantizer.rounding.patches import positions_of, take_patches
+from qdq.quantizer.rounding.solve import (
+    Candidate,
+    LayerProblem,
+    nearest_candidates,
+    second_order,
+    targets,
+)
+
+__all__ = ["Walk"]
+
+# Samples whose rows are summed in float32 before they join the float64 sums.
+_SHARD = 16
+# Held in memory by each of the two networks; what is more goes through temporary files.
+_STORE_BYTES = 64 << 20
+# Positions over all samples that settle a layer's moments; a few elements need fewer.
+_POSITIONS, _POSITIONS_GROUPED = 8192, 2048
+_GATE_POSITIONS, _GATE_POSITIONS_GROUPED = 1024, 256
+# Rows with more elements would need Grams of hundreds of megabytes: they are rounded to nearest.
+_LARGEST_GRAM = 2304
+
+
+class Walk:
+    """The float and the quantized network, side by side, with all samples between two layers.
+
+    ``gate`` may be empty: candidates are then judged on the calibration samples themselves.
+    """
+
+    def __init__(
+        self,
+        model: ir.Model,
+        working: ir.Model,
+        samples: Samples,
+        *,
+        calibration: Sequence[int],
+        gate: Sequence[int],
+    ) -> None:
+        order = (*calibration, *gate)
+        self._calibration = range(len(calibration))
+        self._gate = range(len(calibration), len(order)) if gate else self._calibration
+        self._expected = PartedNetwork(model, len(order), budget=_STORE_BYTES)
+        self._actual = PartedNetwork(working, len(order), budget=_STORE_BYTES)
+        for place, index in enumerate(order):
+            sample = samples[index]
+            self._expected.feed(place, sample)
+            self._actual.feed(place, sample)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._expected.close()
+        self._actual.close()
+
+    def reach(self, layer: Layer) -> LayerMoments:
+        """Run both networks up to ``layer`` and return the moments of its inputs."""
+        networks = (self._expected, self._actual)
+        with ThreadPoolExecutor(len(networks)) as pool:
+            runs = [pool.submit(network.advance, layer.node) for network in networks]
+            for run in runs:
+                run.result()
+        wanted = _POSITIONS_GROUPED if layer.window.groups > 1 else _POSITIONS
+        each = math.ceil(wanted / len(self._calibration))
+        sums = MomentSums(means_only=layer.elements > _LARGEST_GRAM)
+        for start in range(0, len(self._calibration), _SHARD):
+            shard = self._calibration[start : start + _SHARD]
+            sums.add(*self._rows(layer, shard, each))
+        return sums.result()
+
+    def choose(self, problem: LayerProblem) -> tuple[Candidate, list[Decision]]:
+        """Return the best way to round the layer that has been reached, and what was tried."""
+        layer = problem.layer
+        judge = Judge(problem, self._gate_rows(layer))
+        scored = [(judge.error(it), it) for it in nearest_candidates(problem)]
+        if layer.elements <= _LARGEST_GRAM:
+            target = min(targets(problem), key=judge.error)
+            rounded = second_order(problem, target)
+            scored.append((judge.error(rounded), rounded))
+        best = min(scored, key=lambda pair: pair[0])[1]
+        return best, _decisions(layer, scored, best, power=judge.power)
+
+    def settle(self, layer: Layer, chosen: Candidate, shape: tuple[int, ...]) -> None:
+        """Give the quantized network the weights and the bias that were chosen."""
+        weight = layer.weight(chosen.rows, shape)
+        self._actual.replace(layer.node, 1, f"{layer.tensor}/rounded", weight)
+        if chosen.bias is not None and layer.bias is not None:
+            bias = chosen.bias.reshape(layer.bias.shape)
+            name = f"{layer.tensor}/bias"
+            self._actual.replace(layer.bias.node, layer.bias.position, name, bias)
+
+    def _gate_rows(self, layer: Layer) -> GateRows:
+        wanted = _GATE_POSITIONS_GROUPED if layer.window.groups > 1 else _GATE_POSITIONS
+        each = math.ceil(wanted / len(self._gate))
+        return GateRows(*self._rows(layer, self._gate, each))
+
+    def _rows(self, layer: Layer, samples: Sequence[int], each: int) -> tuple[FloatArray, ...]:
+        sides: list[list[FloatArray]] = [[], []]
+        for sample in samples:
+            for side, network in zip(sides, (self._expected, self._actual), strict=True):
+                values = network.value(layer.node, sample)
+                count = math.prod(layer.window.output_shape(values.shape))
+                positions = positions_of(count, each, sample=sample)
+                side.append(take_patches(values, layer.window, positions))
+        return tuple(np.concatenate(side, axis=2) for side in sides)
+
+
+def _decisions(
+    layer: Layer, scored: list[tuple[float, Candidate]], best: Candidate, *, power: float
+) -> list[Decision]:
+    before = decibels(power, scored[0][0])
+    return [
+        Decision(
+            step="layer",
+            where=layer.node,
+            choice=candidate.name,
+            accepted=candidate is best,
+            before_db=before,
+            after_db=decibels(power, error),
+            reason="least error of the layer's output" if candidate is best else "larger error",
+        )
+        for error, candidate in scored
+    ]
