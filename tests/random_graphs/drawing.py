@@ -89,7 +89,7 @@ class Drawing:
         names = [f"v{len(self.shapes) + index}" for index in range(outputs)]
         node = helper.make_node(op_type, inputs, names, f"{op_type}_{names[0]}", **attributes)
         for name, shape in zip(names, self._inferred(node), strict=True):
-            if math.prod(shape) > LARGEST or 0 in shape:
+            if math.prod(shape) > LARGEST or min(shape, default=1) < 1:
                 raise UndrawableError
             self.shapes[name] = shape
         self.nodes.append(node)

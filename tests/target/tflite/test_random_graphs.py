@@ -38,7 +38,7 @@ EPSILON = 1e-6
 # RESIZE_BILINEAR on int8, which XNNPACK replaces.
 KNOWN = re.compile("^DEQUANTIZE .*unpacks the constant|^RESIZE_BILINEAR int8")
 QUICK = settings(
-    max_examples=50,
+    max_examples=30,
     derandomize=True,
     deadline=None,
     database=None,

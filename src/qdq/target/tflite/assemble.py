@@ -11,6 +11,7 @@ from qdq.target.tflite.builder import Builder
 from qdq.target.tflite.ir import Graph, Node, Value
 from qdq.target.tflite.layout import Perm
 from qdq.target.tflite.lower import LOWERINGS
+from qdq.target.tflite.memory import with_copies
 from qdq.target.tflite.program import Operator, Program, Tensor
 
 __all__ = ["assemble"]
@@ -30,7 +31,7 @@ def assemble(graph: Graph, inputs: Mapping[str, Perm], outputs: Mapping[str, Per
         builder.begin(node)
         _lower(node, builder)
     made = _settle_outputs(graph, outputs, builder, given)
-    operators = _live(builder.operators, made)
+    operators = with_copies(_live(builder.operators, made))
     return _named(Program(operators, given, made))
 
 
