@@ -70,13 +70,17 @@ def lint(model: ModelSource, *, target: str = "htp-v73") -> LintResult:
 def tell_findings(model: ir.Model, target: str, progress: Progress) -> tuple[Finding, ...]:
     """Lint ``model`` inside another operation: of each rule, the first finding becomes a notice.
 
-    The graph is not changed.  A target that the lint has no tables for finds nothing.
+    Those that ``qdq compile`` repairs do not.  The graph is not changed.  A target that the lint
+    has no tables for finds nothing.
     """
     if target not in LINT_TARGETS:
         return ()
     found = lint_graph(model, target)
     by_rule: dict[str, list[Finding]] = {}
     for finding in found:
+        # What is repaired is nobody's to do.
+        if finding.repaired:
+            continue
         by_rule.setdefault(finding.rule, []).append(finding)
     for findings in by_rule.values():
         more = len(findings) - 1
