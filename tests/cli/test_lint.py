@@ -51,7 +51,7 @@ def test_the_document_has_a_stable_form(write: Callable[[str], Path], qdq: Calla
     assert list(document) == keys
     assert document["schema"] == 1
     assert document["errors"] == len(document["findings"]) == 3
-    fields = {"rule", "severity", "node", "op_type", "tensor", "why", "remedy"}
+    fields = {"rule", "severity", "node", "op_type", "tensor", "why", "remedy", "repaired"}
     assert all(set(row) == fields for row in document["findings"])
     assert {row["rule"] for row in document["findings"]} == {
         "dynamic_shape",

@@ -32,7 +32,8 @@ from qdq.target.qnn import (
     default_graph_name,
     read_qnn_request,
 )
-from qdq.target.qnn.clips import SplitClips
+from qdq.target.qnn.channel_scales import BoundChannelScales
+from qdq.target.qnn.prepare import prepare_for_htp
 
 __all__ = ["QnnJob", "binary_specs", "compile_for_qnn", "edges_of", "plan_qnn", "wrap_binary"]
 
@@ -110,8 +111,14 @@ def compile_for_qnn(
     outcome = compile_graph(model, interface)
     for notice in outcome.notices:
         progress.notice(notice)
-    split = SplitClips()(model)
-    changes = (*outcome.changes, *(str(note) for note in split.notes if note.applied))  # type: ignore[attr-defined]
+    notes = prepare_for_htp(model)
+    changes = (*outcome.changes, *notes)
+    bounded = sum(note.startswith(BoundChannelScales.name) for note in notes)
+    if bounded:
+        progress.notice(
+            f"{bounded} depthwise Convs: channels with far smaller weights than their neighbours "
+            "take a coarser weight scale, without which the HTP overflows"
+        )
     tell_findings(model, f"htp-{job.target.arch}", progress)
     _tell_devices(job, progress)
     progress.step("compile", 1)

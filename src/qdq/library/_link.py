@@ -32,7 +32,7 @@ from qdq.target.qnn import (
     default_graph_name,
     read_qnn_request,
 )
-from qdq.target.qnn.clips import SplitClips
+from qdq.target.qnn.prepare import prepare_for_htp
 
 __all__ = ["LinkResult", "link"]
 
@@ -157,7 +157,7 @@ def _source(path: Path, folder: Path) -> RetainedSource:
     model = read_model(path)
     check_static_inputs(model)
     compile_graph(model, InterfaceRequest())
-    SplitClips()(model)
+    prepare_for_htp(model)
     folder.mkdir()
     prepared = folder / "model.onnx"
     save_model(model, prepared)

@@ -8,6 +8,7 @@ from typing import Any
 import onnx_ir as ir
 
 from qdq.base.progress import Progress
+from qdq.graph import optimize
 from qdq.library._load import read_model
 from qdq.library._sources import ModelSource, path_of
 from qdq.target.lint import LINT_TARGETS, Finding, Severity, lint_graph, load_facts
@@ -54,29 +55,36 @@ def lint(model: ModelSource, *, target: str = "htp-v73") -> LintResult:
     """Look for what HTP refuses or runs badly in an ONNX model, float or quantized.
 
     ``target`` is one of ``htp-v68``, ``-v69``, ``-v73``, ``-v75``, ``-v79``, ``-v81``.  No compiler
-    is run and none is needed.  Raises OptionError for another target, and the errors of models that
-    cannot be read.
+    is run and none is needed; the graph is simplified first, as every compiler does.  Raises
+    OptionError for another target, and the errors of models that cannot be read.
     """
     facts = load_facts(target)
     path = path_of(model)
+    graph_model = read_model(model)
+    # As compilers do first: shapes that are computed from constants are known then.
+    optimize(graph_model)
     return LintResult(
         model=None if path is None else str(path),
         target=target,
         measured_with=facts.measured_with,
-        findings=lint_graph(read_model(model), target),
+        findings=lint_graph(graph_model, target),
     )
 
 
 def tell_findings(model: ir.Model, target: str, progress: Progress) -> tuple[Finding, ...]:
     """Lint ``model`` inside another operation: of each rule, the first finding becomes a notice.
 
-    The graph is not changed.  A target that the lint has no tables for finds nothing.
+    Those that ``qdq compile`` repairs do not.  The graph is not changed.  A target that the lint
+    has no tables for finds nothing.
     """
     if target not in LINT_TARGETS:
         return ()
     found = lint_graph(model, target)
     by_rule: dict[str, list[Finding]] = {}
     for finding in found:
+        # What is repaired is nobody's to do.
+        if finding.repaired:
+            continue
         by_rule.setdefault(finding.rule, []).append(finding)
     for findings in by_rule.values():
         more = len(findings) - 1

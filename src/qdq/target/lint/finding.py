@@ -24,7 +24,8 @@ class Finding:
     """One place where a rule does not hold.
 
     ``node`` and ``op_type`` are None where a graph input or the model as a whole is meant;
-    ``tensor`` names a value where the place is one.
+    ``tensor`` names a value where the place is one.  ``repaired``: ``qdq compile`` for QNN changes
+    the graph so that it holds no longer.
     """
 
     rule: str
@@ -34,6 +35,7 @@ class Finding:
     tensor: str | None
     why: str
     remedy: str
+    repaired: bool = False
 
     def sentence(self) -> str:
         """Return place, reason and remedy as people read them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypedDict
 
 import onnx_ir as ir
 
@@ -13,7 +14,7 @@ from qdq.graph.edit import RANDOM_OPS
 from qdq.target.lint.groups import Group, find_groups
 from qdq.target.onnx.encodings import dequantized_by
 
-__all__ = ["GraphView"]
+__all__ = ["GraphView", "Place", "dtype_of", "is_qdq", "op_key", "place"]
 
 _FLOATS = frozenset(
     {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
@@ -141,6 +142,15 @@ def op_key(node: ir.Node) -> str:
     return node.op_type if node.domain in _STANDARD else f"{node.domain}.{node.op_type}"
 
 
-def place(node: ir.Node) -> dict[str, str]:
-    """Return what a Finding says of where ``node`` is."""
+class Place(TypedDict):
+    """What a Finding says of where it is."""
+
+    node: str | None
+    op_type: str | None
+
+
+def place(node: ir.Node | None) -> Place:
+    """Return where ``node`` is; None stands for the model as a whole."""
+    if node is None:
+        return {"node": None, "op_type": None}
     return {"node": label(node), "op_type": node.op_type}

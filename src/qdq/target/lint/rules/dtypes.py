@@ -38,12 +38,11 @@ class UnsupportedDtype:
         yield from self._quantized(view, facts)
 
     def _finding(self, value: ir.Value, node: ir.Node | None) -> Finding:
-        where = {"node": None, "op_type": None} if node is None else place(node)
         dtype = dtype_of(value)
         return Finding(
             self.name,
             Severity.ERROR,
-            **where,
+            **place(node),
             tensor=value.name,
             why=f"it is {dtype}, which HTP does not compute with",
             remedy=_REMEDIES.get(dtype, _CAST),

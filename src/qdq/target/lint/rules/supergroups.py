@@ -71,6 +71,7 @@ class BrokenSupergroup:
             "put one there with the same scale and zero point, which changes no value"
             if repaired
             else "Put a Q/DQ pair between them, with the same scale and zero point",
+            repaired=repaired,
         )
 
 
