@@ -58,7 +58,7 @@ def main() -> None:
     model = args.model or compiled(raw, "effnet_lite0.compiled.onnx")
     methods = args.methods.split(",")
     jobs = [(method, method, model) for method in methods]
-    jobs += [(f"{method} raw", method, raw) for method in methods if method != "qdq"]
+    jobs += [(f"{method} raw", method, raw) for method in methods if method.startswith("ort")]
     rows, seconds = _measure(jobs, model, repeats=args.repeats)
     _print(rows, seconds)
     result = {"float_pass_seconds": seconds, "rows": [asdict(row) for row in rows]}

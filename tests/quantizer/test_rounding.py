@@ -10,6 +10,7 @@ import onnx_ir as ir
 import pytest
 
 from qdq.quantizer.encoding import fake_quantize, quantize_values
+from qdq.quantizer.gates import GateModel
 from qdq.quantizer.splits import split_samples
 from qdq.runtime import open_session
 
@@ -151,6 +152,24 @@ def test_few_samples_are_not_gated_and_say_so(count, net, quantize):
     assert any("32 or more" in notice for notice in result.report.notices)
     asked = quantize(net, images(count), weights="int4", options=SECOND)
     assert {row.step for row in asked.report.decisions} == {"layer"}
+
+
+def test_where_plain_ranges_are_better_rounding_starts_from_them(net, quantize, monkeypatch):
+    def judged(_, plan):
+        plain = all(it.scheme == "min_max" for it in plan.activations)
+        rounded = any(it.values is not None for it in plan.weights)
+        return 10.0 + 20.0 * plain + 5.0 * rounded
+
+    # With float weights, as ranges are compared, the usual scheme shall win.
+    monkeypatch.setattr(
+        GateModel, "sqnr", lambda self, plan: judged(self, plan) if plan.weights else 1.0
+    )
+    result = quantize(net, images(40))
+    assert {it.scheme for it in result.plan.activations} == {"min_max"}
+    assert any(it.values is not None for it in result.plan.weights)
+    whole = [it for it in result.report.decisions if it.step == "whole_model"]
+    assert [it.choice for it in whole if it.accepted] == ["second order, min_max ranges"]
+    assert {it.choice for it in whole} > {"second order", "nearest", "plain min_max"}
 
 
 def test_a_weight_with_two_readers_is_left_to_rounding_to_nearest(parse, quantize):

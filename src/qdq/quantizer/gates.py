@@ -31,6 +31,7 @@ _SCHEMES: dict[int, tuple[RangeScheme, ...]] = {
     16: ("headroom", "min_max"),
 }
 
+_ROUNDED, _PLAIN = "second order", "plain min_max"
 # In dB; the gate split is small.
 _MARGIN = 0.25
 
@@ -136,20 +137,47 @@ def take_best(
     Without a gate the refined plan is taken where it was asked for.
     """
     settings = task.settings
-    plans: dict[str, QuantizationPlan] = {}
-    decisions: tuple[Decision, ...] = ()
-    if settings.rounding == "second_order" or (settings.rounding == "auto" and gate is not None):
-        refined = refine_plan(task, plan, progress=progress)
-        plans["second order"], decisions = refined.plan, refined.decisions
-    plans["nearest"] = plan
+    rounds = settings.rounding == "second_order" or (
+        settings.rounding == "auto" and gate is not None
+    )
+    first = refine_plan(task, plan, progress=progress) if rounds else None
     if gate is None:
-        return Refined(next(iter(plans.values())), decisions)
-    if settings.range_scheme_requested != "min_max":
-        plain = replace(settings, range_scheme_requested="min_max")
-        plans["nearest, min_max weights"] = plan_of(replace(task, settings=plain), statistics)
-        plain = replace(plain, range_scheme="min_max")
-        plans["plain min_max"] = plan_of(replace(task, settings=plain), statistics)
+        return first or Refined(plan, ())
+    plans = {} if first is None else {_ROUNDED: first.plan}
+    plans |= {"nearest": plan, **_plainer(task, statistics)}
     if len(plans) == 1:
-        return Refined(plan, decisions)
+        return Refined(plan, ())
     best, judged = gate.best(plans, step="whole_model", where="whole model")
-    return Refined(plans[best], (*decisions, *judged))
+    if best == _ROUNDED and first is not None:
+        return Refined(first.plan, (*first.decisions, *judged))
+    if first is None or best != _PLAIN:
+        return Refined(plans[best], judged)
+    # Plain ranges are the better ground: rounding may still help there.
+    again = refine_plan(_with_min_max_ranges(task), plans[_PLAIN], progress=progress)
+    plans = {f"{_ROUNDED}, min_max ranges": again.plan, _PLAIN: plans[_PLAIN]}
+    better, judged_again = gate.best(plans, step="whole_model", where="whole model")
+    layers = again.decisions if better != _PLAIN else ()
+    return Refined(plans[better], (*layers, *_superseded(judged), *judged_again))
+
+
+def _plainer(task: Task, statistics: Statistics) -> dict[str, QuantizationPlan]:
+    """Return plans with min-max scales of weights, the last one with min-max ranges too."""
+    if task.settings.range_scheme_requested == "min_max":
+        return {}
+    weights = replace(task, settings=replace(task.settings, range_scheme_requested="min_max"))
+    return {
+        "nearest, min_max weights": plan_of(weights, statistics),
+        _PLAIN: plan_of(_with_min_max_ranges(weights), statistics),
+    }
+
+
+def _with_min_max_ranges(task: Task) -> Task:
+    return replace(task, settings=replace(task.settings, range_scheme="min_max"))
+
+
+def _superseded(decisions: tuple[Decision, ...]) -> tuple[Decision, ...]:
+    """Return the decisions of a first round, none of which stands."""
+    return tuple(
+        replace(it, accepted=False, reason="best of the first round") if it.accepted else it
+        for it in decisions
+    )

@@ -13,13 +13,14 @@ from qdq.quantizer.rounding.feedback import Factor, descend, quadratic_error, ro
 from qdq.quantizer.rounding.layers import Layer
 from qdq.quantizer.rounding.moments import LayerMoments
 
-__all__ = ["Candidate", "LayerProblem", "nearest_candidates", "second_order", "targets"]
+__all__ = ["Candidate", "LayerProblem", "nearest_candidates", "remade", "second_order", "targets"]
 
 Float64Array = npt.NDArray[np.float64]
 
 # Fractions of the min-max scale that error feedback is tried with; the best one of each channel
 # by the quadratic error stays.  Fewer bits gain more by clipping.
 _FRACTIONS = {4: (1.0, 0.92, 0.85, 0.78, 0.7, 0.6), 8: (1.0, 0.9), 16: (1.0,)}
+_SECOND_ORDER = "second order"
 _SWEEPS = {4: 3, 8: 1, 16: 0}
 # Shares of the mean of the diagonal: the ridge keeps a target near the float weight where data say
 # little, damping keeps the Hessian invertible (GPTQ's 1 %).
@@ -84,13 +85,26 @@ def targets(problem: LayerProblem) -> Iterator[Candidate]:
         yield Candidate(name, rows, scales, bias)
 
 
-def second_order(problem: LayerProblem, target: Candidate) -> Candidate:
-    """Return ``target`` rounded with error feedback and descent, at each channel's best scale."""
+def remade(problem: LayerProblem, chosen: Candidate) -> Candidate:
+    """Return the candidate that ``chosen`` is by name, made anew from the problem's moments."""
+    for candidate in nearest_candidates(problem):
+        if candidate.name == chosen.name:
+            return candidate
+    target = next(it for it in targets(problem) if chosen.name == f"{_SECOND_ORDER}, {it.name}")
+    return second_order(problem, target)
+
+
+def second_order(problem: LayerProblem, target: Candidate, *, quick: bool = False) -> Candidate:
+    """Return ``target`` rounded with error feedback and descent, at each channel's best scale.
+
+    ``quick`` tries fewer scales and does not descend: a first look at what rounding can do.
+    """
     moments = _centred(problem)
     hessian = _damped(_shrunk(moments.gram, moments.count))
     groups, channels, _ = target.rows.shape
     base, bits = problem.scales["min_max"], problem.bits
-    tried = [np.maximum(base * np.float32(f), problem.least) for f in _FRACTIONS[bits]]
+    fractions = _FRACTIONS[bits][:: 3 if quick else 1]
+    tried = [np.maximum(base * np.float32(f), problem.least) for f in fractions]
     if "mse_minimizer" in problem.scales:
         tried.append(problem.scales["mse_minimizer"])
     if problem.layer.planned.encoding.axis is None:
@@ -104,10 +118,11 @@ def second_order(problem: LayerProblem, target: Candidate) -> Candidate:
     pick = best * channels + np.arange(channels)
     scales = np.take_along_axis(scales, pick, axis=1)
     integers = np.take_along_axis(integers, pick[:, :, None], axis=1)
-    integers = descend(integers, target.rows, hessian, scales, bits=bits, sweeps=_SWEEPS[bits])
+    sweeps = 0 if quick else _SWEEPS[bits]
+    integers = descend(integers, target.rows, hessian, scales, bits=bits, sweeps=sweeps)
     rows = integers * scales[:, :, None]
     bias = None if problem.layer.bias is None else _bias(problem, rows, scales)
-    return Candidate(f"second order, {target.name}", rows, scales, bias)
+    return Candidate(f"{_SECOND_ORDER}, {target.name}", rows, scales, bias)
 
 
 def _centred(problem: LayerProblem) -> LayerMoments:

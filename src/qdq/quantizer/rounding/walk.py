@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -23,6 +24,7 @@ from qdq.quantizer.rounding.solve import (
     Candidate,
     LayerProblem,
     nearest_candidates,
+    remade,
     second_order,
     targets,
 )
@@ -60,6 +62,7 @@ class Walk:
         self._gate = range(len(calibration), len(order)) if gate else self._calibration
         self._expected = PartedNetwork(model, len(order), budget=_STORE_BYTES)
         self._actual = PartedNetwork(working, len(order), budget=_STORE_BYTES)
+        self._sums = MomentSums()
         for place, index in enumerate(order):
             sample = samples[index]
             self._expected.feed(place, sample)
@@ -84,25 +87,28 @@ class Walk:
             runs = [pool.submit(network.advance, layer.node) for network in networks]
             for run in runs:
                 run.result()
-        wanted = _POSITIONS_GROUPED if layer.window.groups > 1 else _POSITIONS
-        each = math.ceil(wanted / len(self._calibration))
-        sums = MomentSums(means_only=layer.elements > _LARGEST_GRAM)
-        for start in range(0, len(self._calibration), _SHARD):
-            shard = self._calibration[start : start + _SHARD]
-            sums.add(*self._rows(layer, shard, each))
-        return sums.result()
+        self._sums = MomentSums(means_only=layer.elements > _LARGEST_GRAM)
+        self._add(layer, self._calibration)
+        return self._sums.result()
 
     def choose(self, problem: LayerProblem) -> tuple[Candidate, list[Decision]]:
-        """Return the best way to round the layer that has been reached, and what was tried."""
+        """Return the best way to round the layer that has been reached, and what was tried.
+
+        Once it is decided how, the gate's samples count too: more data, a better candidate.
+        """
         layer = problem.layer
         judge = Judge(problem, self._gate_rows(layer))
         scored = [(judge.error(it), it) for it in nearest_candidates(problem)]
         if layer.elements <= _LARGEST_GRAM:
             target = min(targets(problem), key=judge.error)
-            rounded = second_order(problem, target)
+            rounded = second_order(problem, target, quick=True)
             scored.append((judge.error(rounded), rounded))
         best = min(scored, key=lambda pair: pair[0])[1]
-        return best, _decisions(layer, scored, best, power=judge.power)
+        decisions = _decisions(layer, scored, best, power=judge.power)
+        if self._gate is not self._calibration:
+            self._add(layer, self._gate)
+            problem = replace(problem, moments=self._sums.result())
+        return remade(problem, best), decisions
 
     def settle(self, layer: Layer, chosen: Candidate, shape: tuple[int, ...]) -> None:
         """Give the quantized network the weights and the bias that were chosen."""
@@ -112,6 +118,12 @@ class Walk:
             bias = chosen.bias.reshape(layer.bias.shape)
             name = f"{layer.tensor}/bias"
             self._actual.replace(layer.bias.node, layer.bias.position, name, bias)
+
+    def _add(self, layer: Layer, samples: Sequence[int]) -> None:
+        wanted = _POSITIONS_GROUPED if layer.window.groups > 1 else _POSITIONS
+        each = math.ceil(wanted / len(self._calibration))
+        for start in range(0, len(samples), _SHARD):
+            self._sums.add(*self._rows(layer, samples[start : start + _SHARD], each))
 
     def _gate_rows(self, layer: Layer) -> GateRows:
         wanted = _GATE_POSITIONS_GROUPED if layer.window.groups > 1 else _GATE_POSITIONS
