@@ -25,6 +25,8 @@ __all__ = ["FLOAT", "bound_model"]
 
 # Of float ops, as a share of the tensor's maximum.
 FLOAT = 1e-5
+# Equal integers, dequantized: kernels may subtract two float32 products of up to 255 steps.
+EXACT = 255 * 2.0**-23
 MOVES = frozenset(
     [
         *("Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast"),
@@ -109,7 +111,7 @@ class _Bounds:
             if origin.made_on == encoding:
                 added = max(origin.extra, 1.5 * step)
             terms += [self.const(np.float32(added)), self._share(source)]
-        limit = self._sum(terms) or self.const(np.float32(1e-6 * step))
+        limit = self._sum(terms) or self.const(np.float32(EXACT * step))
         self.references[result] = (reference, limit)
 
     def _dequantizer(self, node: onnx.NodeProto) -> None:
