@@ -32,6 +32,8 @@ _SCHEMES: dict[int, tuple[RangeScheme, ...]] = {
 }
 
 _ROUNDED, _PLAIN = "second order", "plain min_max"
+# In dB: beyond, a sample is lost or as good as exact, and shall not outweigh the others.
+_FARTHEST = 100.0
 # In dB; the gate split is small.
 _MARGIN = 0.25
 
@@ -44,21 +46,18 @@ class GateModel:
         self._expected = [self._floats(it) for it in self._outputs(model)]
 
     def sqnr(self, plan: QuantizationPlan) -> float:
-        """Return the least SQNR in dB over the model's float outputs."""
+        """Return the SQNR in dB, the mean over samples, of the float output that has the least.
+
+        Pooled errors of a few samples would be those of the hardest one: a class that is nearly
+        undecided, whose probabilities move far whatever the plan.
+        """
         quantized = self._model.clone()
         emit_plan(quantized, plan)
-        power: dict[str, float] = {}
-        error: dict[str, float] = {}
+        figures: dict[str, list[float]] = {}
         for expected, outputs in zip(self._expected, self._outputs(quantized), strict=True):
             for name, values in self._floats(outputs).items():
-                difference = np.subtract(values, expected[name], dtype=np.float64)
-                noise, signal = (
-                    float(np.sum(difference**2)),
-                    float(np.sum(np.square(expected[name], dtype=np.float64))),
-                )
-                power[name] = power.get(name, 0.0) + signal
-                error[name] = error.get(name, 0.0) + (noise if np.isfinite(noise) else 1e300)
-        return min((decibels(power[name], error[name]) for name in power), default=0.0)
+                figures.setdefault(name, []).append(_sample_sqnr(expected[name], values))
+        return min((sum(each) / len(each) for each in figures.values()), default=0.0)
 
     def best(
         self, plans: Mapping[str, QuantizationPlan], *, step: str, where: str
@@ -92,6 +91,14 @@ class GateModel:
     @staticmethod
     def _floats(outputs: Mapping[str, Array]) -> dict[str, Array]:
         return {name: it for name, it in outputs.items() if it.dtype == np.float32}
+
+
+def _sample_sqnr(expected: Array, values: Array) -> float:
+    """Return a sample's SQNR in dB, within what a mean can bear."""
+    noise = float(np.sum(np.square(np.subtract(values, expected, dtype=np.float64))))
+    power = float(np.sum(np.square(expected, dtype=np.float64)))
+    found = decibels(power, noise if np.isfinite(noise) else 1e300)
+    return min(max(found, -_FARTHEST), _FARTHEST)
 
 
 def _reason(name: str, best: str) -> str:
