@@ -32,7 +32,7 @@ setup-corpus: setup
 	$(BIN)/python scripts/setup_corpus.py
 
 test-medium: setup-corpus
-	$(PYTEST) -m medium
+	$(PYTEST) -m "medium and not slow"
 
 test-slow: setup-corpus
 	$(PYTEST) -m slow

@@ -53,6 +53,14 @@ def test_quantized(activations, model_id, corpus_model, corpus_inputs):
     )
 
 
+# Rounding takes minutes for the larger networks: they are among the slow tests.
+SMALL = ("fmnist_mbv2", "fmnist_resnet", "fmnist_vit", "ppocr_cls")
+
+
+@pytest.mark.parametrize(
+    "model_id",
+    [pytest.param(it, marks=() if it in SMALL else pytest.mark.slow) for it in LEAST],
+)
 @pytest.mark.parametrize(
     ("weights", "activations"), [("int8", "int8"), ("int8", "int16"), ("int4", "int8")]
 )
