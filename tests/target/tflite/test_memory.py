@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from qdq.target.tflite import compile_tflite
+from qdq.target.tflite.verify import verify_tflite
+
 WRITERS = {
     "softmax": "Softmax (r)",
     "add": "Add (r, k)",
@@ -75,3 +78,20 @@ def test_on_integers(
     model = parse(text, opset=18, flat=np.asarray([4, 30]), k=np.full((1, 30), 1.5, np.float32))
 
     check_integer(model, dtype, lsb=3)
+
+
+@pytest.mark.parametrize("copies", [True, False])
+def test_verification_sees_it(
+    *, copies: bool, parse: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not copies:
+        monkeypatch.setattr("qdq.target.tflite.assemble.with_copies", tuple)
+    text = TEXT.format(first="Add (u, one)", last="Mul (r, k)")
+    constants = {"k": np.full((1, 30), 1.5, np.float32), "one": np.float32(0.5)}
+    model = parse(text, opset=18, flat=np.asarray([4, 30]), **constants)
+
+    found = verify_tflite(compile_tflite(model.clone()).data, float_model=model)
+
+    assert found.overwritten == (() if copies else ("z",))
+    assert bool(found.failures) != copies
+    assert found.to_dict()["overwritten"] == list(found.overwritten)

@@ -16,6 +16,7 @@ from qdq.target.tflite.verify.endtoend import (
     feeds_of,
 )
 from qdq.target.tflite.verify.interpreter import Kernels, Run, run_tflite
+from qdq.target.tflite.verify.memory import overwritten_outputs
 from qdq.target.tflite.verify.ports import random_input
 from qdq.target.tflite.verify.reader import Array, TfliteModel, TfliteTensor, read_tflite
 from qdq.target.tflite.verify.verification import Verification, merged
@@ -67,7 +68,11 @@ def verify_tflite(
         outputs = compare_outputs(model, deployed, chosen, sources)
     except UnsupportedError as error:
         refused["deployed"] = error.cause
-    return Verification(merged(checks), outputs, refused, len(chosen))
+    overwritten: tuple[str, ...] = ()
+    if Kernels.BUILTIN in kernels:
+        feeds = feeds_of(model, chosen[0], sources.channel_last_inputs)
+        overwritten = overwritten_outputs(data, model, feeds, threads=threads)
+    return Verification(merged(checks), outputs, refused, len(chosen), overwritten)
 
 
 def _checked(

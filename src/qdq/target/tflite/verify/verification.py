@@ -21,13 +21,15 @@ class Verification:
     """``checks``: the worst of all samples, one an operator's output and kernel.
 
     ``refused`` holds why the runtime refuses the model: by the kernels' name, and as ``deployed``
-    where XNNPACK may fuse operators.
+    where XNNPACK may fuse operators.  ``overwritten`` names outputs that come out otherwise where
+    the runtime uses memory again.
     """
 
     checks: tuple[OpCheck, ...]
     outputs: tuple[EndToEnd, ...]
     refused: dict[str, str]
     samples: int
+    overwritten: tuple[str, ...] = ()
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -63,6 +65,7 @@ class Verification:
             "failures": list(self.failures),
             "samples": self.samples,
             "refused": dict(self.refused),
+            "overwritten": list(self.overwritten),
             "ops": [check.to_dict() for check in self.checks],
             "outputs": [output.to_dict() for output in self.outputs],
         }
@@ -76,6 +79,8 @@ class Verification:
         for output in self.outputs:
             if output.reason:
                 yield f"output '{output.output}': {output.reason}"
+        for name in self.overwritten:
+            yield f"output '{name}': builtin kernels overwrite a tensor that is still read"
 
     def _totals(self) -> Iterator[str]:
         for unit, text in ((Unit.LSB, "integer"), (Unit.RELATIVE, "float"), (Unit.WRONG, "exact")):
