@@ -93,7 +93,6 @@ def test_refused_by_name(tmp_path, content, error, message):
     ("members", "error", "message"),
     [
         (("a.txt", "b.txt"), ModelCorruptError, "zip archive of no model"),
-        (("model", "model.params", "dlc.metadata"), UnsupportedError, "QNN DLC"),
         (("net/net.onnx", "net/net.data"), UnsupportedError, "Unpack it"),
         (("m/data.pkl", "m/version"), ModelInvalidError, "pickled"),
     ],
@@ -101,6 +100,13 @@ def test_refused_by_name(tmp_path, content, error, message):
 def test_archives_refused_by_name(tmp_path, members, error, message):
     with pytest.raises(error, match=message):
         detect_format(archive(tmp_path / "m.pt", *members))
+
+
+def test_a_dlc_is_told_and_not_imported(tmp_path):
+    path = archive(tmp_path / "m.pt", "model", "model.params", "dlc.metadata")
+    assert detect_format(path) is ModelFormat.QNN_DLC
+    with pytest.raises(UnsupportedError, match="QNN DLC"):
+        import_model(path)
 
 
 def test_a_long_list_of_members_is_not_made(tmp_path):
