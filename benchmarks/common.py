@@ -43,7 +43,6 @@ GOALS = {
     "latency w8a8 / float": (0.50, "at most"),
     "TFLite w8a8 / float latency, Lite0": (0.50, "at most"),
     "conversion of w8a8 Lite0 [s]": (3.0, "at most"),
-    "conversion as a process, w8a8 Lite0 [s]": (3.0, "at most"),
     "size / onnx2tf's recorded": (1 / 3, "at most"),
     "latency / onnx2tf's recorded": (0.5, "at most"),
     "import qdq [s]": (0.3, "at most"),
