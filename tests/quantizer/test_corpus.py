@@ -16,12 +16,13 @@ pytestmark = pytest.mark.medium
 
 # Least SQNR in dB over all float outputs, w8a8 and w8a16, of the encodings alone; a few dB below
 # what was measured, so that a fall is a fault.  Transformers and signal front ends need more than
-# eight bits per tensor; the random network is at the mercy of its weights.
+# eight bits per tensor; the random network is at the mercy of its weights.  Networks that are
+# trained here come out a little different on each kind of processor.
 LEAST = {
     "effnet_lite0": (17.5, 19.5),
     "mbv2_rand": (5, 12),
     "fmnist_mbv2": (30, 34),
-    "fmnist_resnet": (34, 36),
+    "fmnist_resnet": (32, 36),
     "fmnist_vit": (20, 25),
     "minilm": (1, 18),
     "ppocr_cls": (10, 35),

@@ -189,3 +189,14 @@ def test_the_splits_have_nothing_in_common():
         assert bool(splits.report) == (count >= 16)
         assert bool(splits.gate) == (count >= 32)
         assert len(splits.gate) <= 32
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_sixteen_bits_take_the_extremes_where_nothing_shows_a_gain(count, net, quantize):
+    data = images(count)
+    found = quantize(net, data, activations="int16")
+    plain = quantize(net, data, activations="int16", options="--range_scheme min_max")
+    assert found.report.settings.range_scheme == "min_max"
+    assert [it.encoding for it in found.plan.activations] == [
+        it.encoding for it in plain.plan.activations
+    ]

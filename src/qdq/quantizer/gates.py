@@ -25,10 +25,11 @@ __all__ = ["GateModel", "choose_ranges", "plan_of", "take_best"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-# What `auto` tries, the usual best first, by bits of activations.
+# What `auto` tries, by bits of activations, the one first that others must clearly surpass: at
+# 16 bits wider ranges are taken only where they show a gain over the extremes.
 _SCHEMES: dict[int, tuple[RangeScheme, ...]] = {
     8: ("mse_minimizer", "min_max", "percentile"),
-    16: ("headroom", "min_max"),
+    16: ("min_max", "headroom"),
 }
 
 _ROUNDED, _PLAIN = "second order", "plain min_max"
@@ -64,13 +65,13 @@ class GateModel:
     ) -> tuple[str, tuple[Decision, ...]]:
         """Return the name of the plan with the largest SQNR, and decisions.
 
-        Later plans must gain _MARGIN on the first: less may be chance.  The last plan is the plain
-        one that the others are told against.
+        Later plans must gain _MARGIN on the first: less may be chance.  The others are told
+        against ``min_max``, else the last plan, which is the plain one.
         """
         scores = {name: self.sqnr(plan) for name, plan in plans.items()}
         first = next(iter(scores))
         best = max(scores, key=lambda name: scores[name] + _MARGIN * (name == first))
-        before = list(scores.values())[-1]
+        before = scores.get("min_max", list(scores.values())[-1])
         return best, tuple(
             Decision(
                 step=step,

@@ -53,15 +53,15 @@ class Settings:
 def resolve_settings(*, weights: str, activations: str, options: Options) -> Settings:
     """Return the settings; raise PrecisionError for a precision this version lacks.
 
-    ``auto`` minimises the squared error at 8 bits and takes twice the extremes at 16, where
-    rounding is so fine that any clipping costs more than it gains.
+    ``auto`` begins with the least squared error at 8 bits and with the extremes at 16, where
+    rounding is so fine that any clipping costs more than it gains; a gate may then choose others.
     """
     target = str(options.get("quantize_target"))
     precision = check_quantize_target(weights, activations, target)
     requested = str(options.get("range_scheme"))
     scheme: RangeScheme
     if requested == "auto":
-        scheme = "mse_minimizer" if precision.activation_bits <= 8 else "headroom"
+        scheme = "mse_minimizer" if precision.activation_bits <= 8 else "min_max"
     else:
         scheme = _SCHEMES[requested]
     rounding: Rounding = _ROUNDINGS[str(options.get("rounding"))]
