@@ -25,7 +25,7 @@ import torch
 from benchmarks.efficientnet import INPUT_SHAPE, load_network
 from benchmarks.imagesets import calibration_set, labelled_photos
 
-CALIBRATION_IMAGES = 64
+CALIBRATION_IMAGES = 40
 INPUT = "image_tensor"
 
 

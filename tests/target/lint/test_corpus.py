@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 
 import qdq
+from corpus.models import MODEL_IDS
 
 # Loops and recurrent state: nobody compiles it for HTP, and it has dynamic shapes inside.
-SKIPPED = ("silero",)
+NOT_FOR_HTP = ("silero",)
 
 
 @pytest.mark.medium
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("model_id", [it for it in MODEL_IDS if it not in NOT_FOR_HTP])
 def test_errors_are_what_the_compiler_refuses(
     model_id: str, corpus_model: Path, takes: Callable[..., bool]
 ) -> None:
     del takes  # only skips where the compiler is not installed
-    if model_id in SKIPPED:
-        pytest.skip(f"{model_id} is no network for HTP")
     found = qdq.lint(corpus_model, target="htp-v75")
     options = "--target_runtime qnn_context_binary"
     if not found.errors:
