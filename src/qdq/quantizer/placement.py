@@ -12,6 +12,7 @@ class ActivationSite:
     """A computed tensor that gets a Q/DQ pair.
 
     ``owner`` is the tensor whose statistics give the encoding (itself, or the one it is tied to);
+    ``joined`` says that its own values count for that encoding too;
     ``fixed`` is (scale, zero point) where the op's range is known; ``rule`` says why it is here.
     """
 
@@ -20,14 +21,17 @@ class ActivationSite:
     rule: str
     fixed: tuple[float, int] | None = None
     symmetric: bool = False
+    joined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class WeightSite:
     """A constant parameter of a compute op; ``axis`` is its channel axis (None: per tensor).
 
-    ``uses`` are (node name, input position); ``consumers`` tell, for each use, the activation that
-    multiplies it, the constant bias added to it, and the tensor quantized after it (None: none).
+    ``gates`` is the number of equal blocks along ``axis`` that have one scale each (None: every
+    channel has its own).  ``uses`` are (node name, input position); ``consumers`` tell, for each
+    use, the activation that multiplies it, the constant bias added to it, and the tensor quantized
+    after it (None: none).
     """
 
     tensor: str
@@ -35,6 +39,7 @@ class WeightSite:
     rule: str
     uses: tuple[tuple[str, int], ...]
     consumers: tuple[WeightConsumer, ...]
+    gates: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +91,12 @@ class Placement:
         """Tensors whose statistics must be collected, in graph order."""
         free = (site.owner for site in self.activations if site.fixed is None)
         return tuple(dict.fromkeys(free))
+
+    @property
+    def joined(self) -> dict[str, tuple[str, ...]]:
+        """Owner -> other tensors whose statistics count with its own."""
+        found: dict[str, tuple[str, ...]] = {}
+        for site in self.activations:
+            if site.joined and site.fixed is None:
+                found[site.owner] = (*found.get(site.owner, ()), site.tensor)
+        return found

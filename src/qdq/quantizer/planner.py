@@ -42,8 +42,12 @@ def statistics_request(
     computed.update(value.name for node in model.graph for value in node.outputs)
     owners = tuple(owner for owner in placement.owners if owner in computed)
     if settings.range_scheme in ("min_max", "headroom") and not histograms:
-        return CalibrationRequest(extremes=owners, moments=_moment_axes(model, placement))
-    return CalibrationRequest(histograms=owners, moments=_moment_axes(model, placement))
+        return CalibrationRequest(
+            extremes=owners, moments=_moment_axes(model, placement), joined=placement.joined
+        )
+    return CalibrationRequest(
+        histograms=owners, moments=_moment_axes(model, placement), joined=placement.joined
+    )
 
 
 def make_plan(
@@ -150,7 +154,9 @@ def _plan_weight(
     moment_axes: Mapping[str, int],
 ) -> PlannedWeight:
     weight = initializer(model, site.tensor)
-    rows = rows_by_channel(weight, site.axis)
+    channels = rows_by_channel(weight, site.axis)
+    # Gates are equal blocks of channels (ONNX operator specifications of LSTM and GRU).
+    rows = channels if site.gates is None else channels.reshape(site.gates, -1)
     bits = settings.weight_bits
     if settings.range_scheme_requested == "min_max":
         scales, scheme = min_max_scales(rows, bits=bits), "min_max"
@@ -158,6 +164,7 @@ def _plan_weight(
         importance = _importance(model, site, statistics, moment_axes)
         scales, scheme = mse_scales(rows, importance, bits=bits), "mse_minimizer"
     scales, enlarged = enlarge_scales(scales, needed_scales(model, site, activations, len(rows)))
+    scales = np.repeat(scales, len(channels) // len(scales))
     encoding = weight_encoding(scales, bits=bits, axis=site.axis)
     return PlannedWeight(site, encoding, scheme, enlarged)
 

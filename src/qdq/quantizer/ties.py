@@ -7,14 +7,16 @@ import onnx_ir as ir
 from qdq.quantizer.node_roles import NodeRoles
 from qdq.quantizer.rules import OpFacts, TargetRules
 
-__all__ = ["EncodingTies", "tie_encodings"]
+__all__ = ["EncodingTies", "state_outputs", "tie_encodings"]
 
 
 class EncodingTies:
     """Groups of values with one encoding; the owner's statistics decide it.
 
     ``fixed`` maps an owner to its (scale, zero point) where the op's range is known;
-    ``rule`` maps a value to the reason for its tie.
+    ``rule`` maps a value to the reason for its tie; ``states`` are read again at every step, so
+    that nothing else may widen their range.  ``joined`` are values that are not made of their
+    owner, so that their own range counts too.
     """
 
     def __init__(self) -> None:
@@ -22,6 +24,8 @@ class EncodingTies:
         self._members: dict[ir.Value, list[ir.Value]] = {}
         self.fixed: dict[ir.Value, tuple[float, int]] = {}
         self.rule: dict[ir.Value, str] = {}
+        self.states: set[ir.Value] = set()
+        self.joined: set[ir.Value] = set()
 
     def owner(self, value: ir.Value) -> ir.Value:
         """Return the value whose encoding ``value`` has."""
@@ -61,9 +65,46 @@ def tie_encodings(
         if facts.op_class in ("movement", "forward_tie"):
             _tie_outputs(node, facts, sites, ties, lookups)
     for node, facts in quantized:
+        for state in () if facts.recurrence is None else facts.recurrence.states:
+            _tie_state(node, state, sites, rules, ties)
+    for node, facts in quantized:
         if facts.op_class == "backward_tie":
             _tie_inputs(node, facts, sites, rules, ties)
     return ties
+
+
+def state_outputs(node: ir.Node, last: int, steps: int | None) -> list[ir.Value]:
+    """Return the outputs of a recurrent node that hold one state and that anything reads."""
+    found = [node.outputs[i] for i in (steps, last) if i is not None and i < len(node.outputs)]
+    return [value for value in found if value.uses() or value.is_graph_output()]
+
+
+def _tie_state(
+    node: ir.Node,
+    state: tuple[int, int, int | None],
+    sites: set[ir.Value],
+    rules: TargetRules,
+    ties: EncodingTies,
+) -> None:
+    """Tie all steps, the last one and the first of a state: an application feeds it back."""
+    source, last, steps = state
+    outputs = [value for value in state_outputs(node, last, steps) if value in sites]
+    rule = f"one state of {node.op_type} '{node.name}'"
+    for value in outputs[1:]:
+        ties.tie(value, outputs[0], rule)
+    first = node.inputs[source] if source < len(node.inputs) else None
+    free = first is not None and first in sites and _is_whole(first, ties)
+    if first is not None and free and outputs and _may_take(first, rules, ties):
+        ties.joined.add(ties.owner(first))
+        ties.tie(first, outputs[0], rule)
+    ties.states.update(outputs)
+
+
+def _is_whole(value: ir.Value, ties: EncodingTies) -> bool:
+    """Tell whether nothing but ``value`` is made of what it is tied to, such as another state."""
+    members = ties.members(ties.owner(value))
+    producers = [v.producer() for v in members if v.producer() is not None]
+    return len(set(producers)) == len(producers)
 
 
 def _fix_range(node: ir.Node, rules: TargetRules, bits: int, ties: EncodingTies) -> None:
@@ -121,8 +162,9 @@ def _tie_inputs(
 def _may_take(value: ir.Value, rules: TargetRules, ties: EncodingTies) -> bool:
     """Tell whether another encoding for ``value`` would constrain no other reader."""
     owner = ties.owner(value)
-    if owner in ties.fixed:
+    members = ties.members(owner)
+    if owner in ties.fixed or any(member in ties.states for member in members):
         return False
     if rules.tie_concat_with_shared_inputs:
         return not owner.is_graph_input()
-    return all(len(v.uses()) <= 1 and not v.is_graph_output() for v in ties.members(owner))
+    return all(len(v.uses()) <= 1 and not v.is_graph_output() for v in members)
