@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["ActivationSite", "ConstantSite", "Island", "Placement", "WeightSite"]
+__all__ = [
+    "ActivationSite",
+    "ConstantSite",
+    "ConvertSite",
+    "Island",
+    "Placement",
+    "WeightConsumer",
+    "WeightSite",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +21,8 @@ class ActivationSite:
 
     ``owner`` is the tensor whose statistics give the encoding (itself, or the one it is tied to);
     ``joined`` says that its own values count for that encoding too;
-    ``fixed`` is (scale, zero point) where the op's range is known; ``rule`` says why it is here.
+    ``fixed`` is (scale, zero point) where the op's range is known; ``rule`` says why it is here;
+    ``bits`` is its width (None: the setting's).
     """
 
     tensor: str
@@ -22,6 +31,24 @@ class ActivationSite:
     fixed: tuple[float, int] | None = None
     symmetric: bool = False
     joined: bool = False
+    bits: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertSite:
+    """A second Q/DQ pair after that of ``tensor``, for readers of another width.
+
+    ``bits`` is the readers' width and ``uses`` are their (node name, input position); ``owner`` is
+    the tensor whose statistics give the encoding, ``fixed`` its (scale, zero point) where known.
+    """
+
+    tensor: str
+    owner: str
+    bits: int
+    rule: str
+    uses: tuple[tuple[str, int], ...]
+    fixed: tuple[float, int] | None = None
+    symmetric: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +59,7 @@ class WeightSite:
     channel has its own).  ``uses`` are (node name, input position); ``consumers`` tell, for each
     use, the activation that multiplies it, the constant bias added to it, and the tensor quantized
     after it (None: none).
+    ``bits`` is its width (None: the setting's).
     """
 
     tensor: str
@@ -40,6 +68,7 @@ class WeightSite:
     uses: tuple[tuple[str, int], ...]
     consumers: tuple[WeightConsumer, ...]
     gates: int | None = None
+    bits: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +86,15 @@ class WeightConsumer:
 class ConstantSite:
     """A constant operand that meets activations element by element, and is quantized like them.
 
-    ``like`` is the tensor whose encoding it takes (None: it has one of its own).
+    ``like`` is the tensor whose encoding it takes (None: it has one of its own); ``bits`` is its
+    width (None: the setting's).
     """
 
     tensor: str
     rule: str
     uses: tuple[tuple[str, int], ...]
     like: str | None = None
+    bits: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +116,13 @@ class Placement:
     constants: tuple[ConstantSite, ...]
     islands: tuple[Island, ...] = ()
     fused: tuple[tuple[str, ...], ...] = field(default=())
+    converts: tuple[ConvertSite, ...] = ()
 
     @property
     def owners(self) -> tuple[str, ...]:
         """Tensors whose statistics must be collected, in graph order."""
-        free = (site.owner for site in self.activations if site.fixed is None)
-        return tuple(dict.fromkeys(free))
+        sites: tuple[ActivationSite | ConvertSite, ...] = (*self.activations, *self.converts)
+        return tuple(dict.fromkeys(site.owner for site in sites if site.fixed is None))
 
     @property
     def joined(self) -> dict[str, tuple[str, ...]]:
