@@ -8,7 +8,7 @@ from qdq.base.options import Options
 __all__ = ["check_units", "unused_units"]
 
 _ALL = "all"
-_NAMES = {"cpu": "CPU", "gpu": "GPU", "npu": "NPU"}
+_NAMES = {"cpu": "the CPU", "gpu": "a GPU", "npu": "an NPU"}
 _CPU, _NPU = "cpu", "npu"
 
 
@@ -20,16 +20,16 @@ def check_units(options: Options, *, qnn: bool) -> None:
     units = _asked(options)
     if not units or _ALL in units or (_NPU if qnn else _CPU) in units:
         return
-    asked = " and ".join(_NAMES[unit] for unit in units)
+    asked = " or ".join(_NAMES[unit] for unit in units)
     if qnn:
         raise OptionError(
             f"--compute_unit {','.join(units)}: a model for QNN runs on the NPU, and no part of it "
-            f"on the {asked}",
+            f"on {asked}",
             remedy="Give npu or all; for the CPU, compile with --target_runtime onnx or tflite",
         )
     raise OptionError(
-        f"--compute_unit {','.join(units)}: no device of this version has a {asked} that qdq runs "
-        "ONNX or TFLite models on; they run on the CPU",
+        f"--compute_unit {','.join(units)}: no device of this version has {asked} that qdq can "
+        "run ONNX or TFLite models on",
         remedy="Give cpu or all; for the NPU of a phone, compile with --target_runtime "
         "qnn_context_binary",
     )

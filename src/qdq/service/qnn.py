@@ -129,9 +129,9 @@ def require_sources(model: Model, what: str, repository: Repository) -> None:
     """Raise UnsupportedError for a DLC that no job here made: nothing computes from it alone."""
     if model.type is ModelType.QNN_DLC and made_here(model, repository).producer_id is None:
         raise UnsupportedError(
-            f"The DLC '{model.name}' is an upload, and was not compiled by this workbench, as no job "
-            f"made its bytes: it cannot {what} it, as that takes the ONNX model that a DLC was made from, which is "
-            "kept with the job that compiled it",
+            f"The DLC '{model.name}' is an upload, and was not compiled by this workbench, as no "
+            f"job made its bytes: it cannot {what} it, as that takes the ONNX model that a DLC was "
+            "made from, which is kept with the job that compiled it",
             remedy="Upload the ONNX model and compile it with --target_runtime qnn_dlc",
         )
 
