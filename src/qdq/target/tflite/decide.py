@@ -217,6 +217,9 @@ def _weight_problem(node: Node, row: OpRow, source: Encoding, output: Encoding, 
     said = view.said(dequantizer)
     if said.encoding is None:
         return f"its weights have no TFLite encoding: {said.why_not}"
+    if node.op_type == "MatMul" and weight.rank != 2 and len(said.encoding.scale) > 1:
+        # BATCH_MATMUL reads the first scale only, and says nothing.
+        return "TFLite's product of batches of matrices has one scale for all weights"
     axis, bias = weight_axis(node, row.weight), _bias(node, row)
     why = _weight_encoding_problem(said.encoding, axis, row.weight)
     if why:
