@@ -106,6 +106,13 @@ def quantize(
     ] = "int8",
     options: JobOptions = "",
     report: Reports = [],  # noqa: B006 - Typer copies it
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume/--no-resume",
+            help="Go on from what a killed run had finished; it is kept beside OUT.",
+        ),
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Quantize a float ONNX model; the result holds Q/DQ pairs."""
@@ -121,6 +128,7 @@ def quantize(
             activations=activations,
             options=options,
             report=tuple(report),
+            resume=output.with_name(f".{output.name}.stages") if resume else None,
             progress=progress,
         )
     if as_json:

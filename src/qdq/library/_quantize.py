@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
 
+from qdq.base.errors import QdqError
 from qdq.base.options import JobKind, Options, parse_options
 from qdq.base.precision import Precision, check_quantize_target
 from qdq.base.progress import NO_PROGRESS, Progress
@@ -21,6 +23,7 @@ from qdq.library._notices import NoticeKeeper
 from qdq.library._report import is_page, write_quantize_report
 from qdq.library._sources import ModelSource, PathLike, SampleSource, check_output
 from qdq.quantizer import QuantizationReport, quantize_model
+from qdq.quantizer.checkpoint import NO_CHECKPOINT, StageFiles
 from qdq.target.lint import Finding
 
 __all__ = ["QuantizeResult", "quantize"]
@@ -67,6 +70,7 @@ def quantize(
     activations: str = "int8",
     options: str = "",
     report: PathLike | Sequence[PathLike] = (),
+    resume: PathLike | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> QuantizeResult:
     """Quantize a float ONNX model; the result holds Q/DQ pairs and float weights on their grid.
@@ -75,7 +79,8 @@ def quantize(
     arrays; ``output`` and ``report`` are files to write: a report is a page where its name ends in
     .html, else JSON, and there may be several.  Raises OptionError or PrecisionError for
     what was asked, DatasetError for the samples, and the errors of models that cannot be read or
-    are not supported.  On an error nothing is written.
+    are not supported.  On an error nothing is written.  ``resume`` is a folder that keeps finished
+    stages until the end: after a run that was killed, the same work goes on from them.
     """
     parsed = parse_options(JobKind.QUANTIZE, options)
     target_name = parsed.get_text("quantize_target")
@@ -86,7 +91,8 @@ def quantize(
     keeper = NoticeKeeper(progress)
     float_model = read_model(model)
     protect_weights(float_model, target)
-    with open_samples(calibration) as samples:
+    kept = None if resume is None else StageFiles(Path(resume))
+    with _cleared(kept), open_samples(calibration) as samples:
         done = quantize_model(
             float_model,
             samples,
@@ -94,6 +100,7 @@ def quantize(
             activations=activations,
             options=parsed,
             figures=any(is_page(path) for path in report_files),
+            checkpoint=NO_CHECKPOINT if kept is None else kept,
             progress=keeper,
         )
     linted = _LINTED.get(parsed.get_text("quantize_target"), "")
@@ -112,6 +119,19 @@ def quantize(
         report_files=report_files,
         findings=findings,
     )
+
+
+@contextmanager
+def _cleared(kept: StageFiles | None) -> Iterator[None]:
+    """Remove what was kept once the work has ended, unless it was ended from outside."""
+    try:
+        yield
+    except QdqError:
+        if kept is not None:
+            kept.clear()
+        raise
+    if kept is not None:
+        kept.clear()
 
 
 def _report_files(
