@@ -7,6 +7,7 @@ from qdq.library._io_spec import IoSpec
 from qdq.library._link import LinkResult, link
 from qdq.library._lint import LintResult, lint
 from qdq.library._placement import QnnPlacement, qnn_placement
+from qdq.library._plan import QuantizationPreview, plan_quantization
 from qdq.library._profile import profile
 from qdq.library._quantize import QuantizeResult, quantize
 from qdq.library._run import RunResult, run
@@ -18,6 +19,7 @@ __all__ = [
     "LinkResult",
     "LintResult",
     "QnnPlacement",
+    "QuantizationPreview",
     "QuantizeResult",
     "RunResult",
     "compare",
@@ -25,6 +27,7 @@ __all__ = [
     "inspect",
     "link",
     "lint",
+    "plan_quantization",
     "profile",
     "qnn_placement",
     "quantize",

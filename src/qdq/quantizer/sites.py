@@ -14,6 +14,7 @@ from qdq.quantizer.placement import (
     ActivationSite,
     ConstantSite,
     ConvertSite,
+    PlacedNode,
     Placement,
     WeightConsumer,
     WeightSite,
@@ -57,6 +58,9 @@ def place_sites(
         weights=_weight_sites(nodes, roles, group_of, rules, overrides.weight_bits),
         constants=_constant_sites(nodes, roles, sites, maker),
         converts=_convert_sites(nodes, roles, sites, maker),
+        nodes=tuple(
+            PlacedNode(_node_name(node), node.op_type, bits) for node, bits in widths.node.items()
+        ),
         islands=roles.islands,
         fused=tuple(tuple(node.name or "" for node in group) for group in groups),
     )
