@@ -142,5 +142,5 @@ def _quoted(value: str) -> str:
 
 def _needed(path: Path | None, name: str) -> Path:
     if path is None:
-        raise typer.BadParameter("It is needed unless --dry_run is given", param_hint=name)
+        raise typer.BadParameter("It is needed unless --dry_run is given", param_hint=f"'{name}'")
     return path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
@@ -11,6 +11,11 @@ __all__ = ["SourceGraph", "SourceNode", "trace_origins"]
 
 # Ops that preparation drops without another one computing them.
 _DROPPED = frozenset({"Identity", "Dropout", "Cast", "CastLike", "Constant", "Shape", "Size"})
+# Merged with each other or dropped, never computed by an op of another kind.
+_LAYOUT = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"})
+# What preparation folds backwards, into a weighted op whose output then keeps its name.
+_FOLDED = frozenset({"BatchNormalization", "Add", "Sub", "Mul", "Div"})
+_WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +79,52 @@ def trace_origins(source: SourceGraph, graph: ir.Graph) -> dict[str, tuple[Sourc
     folded into a constant or dropped is computed by no node.
     """
     producers = {name: node for node in source.nodes for name in node.outputs if name}
-    kept = {value.name for value in graph.inputs} | set(graph.initializers)
-    kept.update(value.name for node in graph for value in node.outputs)
+    made = {value.name: node for node in graph for value in node.outputs if value.name}
+    kept = {value.name for value in graph.inputs} | set(graph.initializers) | set(made)
+    twins = _twins(source, kept)
+    found: dict[str, set[SourceNode]] = {node.name or "": set() for node in graph}
+    for node in graph:
+        ends = [name for name in _known_outputs(node, producers) if name]
+        for it in _between(ends, producers, kept, source.alias):
+            is_end = not set(ends).isdisjoint(it.outputs)
+            before = None if is_end else _folded_into(it, producers, made)
+            heir = node if before is None else before
+            if _computes(heir.op_type, it.op_type):
+                found[heir.name or ""].add(it)
+        found[node.name or ""].update(it for name in ends for it in twins.get(name, ()))
     order = {it: place for place, it in enumerate(source.nodes)}
+    return {name: tuple(sorted(nodes, key=order.__getitem__)) for name, nodes in found.items()}
+
+
+def _computes(op_type: str, given: str) -> bool:
+    """Tell whether a prepared op may be what became of one of type ``given``."""
+    if given in _LAYOUT:
+        return op_type in _LAYOUT
+    return given not in _DROPPED or given == op_type
+
+
+def _twins(source: SourceGraph, kept: Collection[str | None]) -> dict[str, list[SourceNode]]:
+    """Return the nodes that compute once more what the producer of a kept tensor computes."""
     twins: dict[str, list[SourceNode]] = {}
     for twin in source.nodes:
         for name in twin.outputs:
             if name in source.alias and name not in kept:
                 twins.setdefault(source.alias[name], []).append(twin)
-    origins = {}
-    for node in graph:
-        ends = [name for name in _known_outputs(node, producers) if name]
-        found = set(_between(ends, producers, kept, source.alias))
-        found.update(it for name in ends for it in twins.get(name, ()))
-        told = [it for it in found if it.op_type not in _DROPPED or it.op_type == node.op_type]
-        origins[node.name or ""] = tuple(sorted(told, key=order.__getitem__))
-    return origins
+    return twins
+
+
+def _folded_into(
+    node: SourceNode, producers: Mapping[str, SourceNode], made: Mapping[str, ir.Node]
+) -> ir.Node | None:
+    """Return the weighted node of the prepared graph that ``node`` was folded backwards into."""
+    while node.op_type in _FOLDED:
+        computed = [it for it in node.inputs if it in producers and producers[it].inputs]
+        if len(computed) != 1:
+            return None
+        if (before := made.get(computed[0])) is not None:
+            return before if before.op_type in _WEIGHTED else None
+        node = producers[computed[0]]
+    return None
 
 
 def _known_outputs(node: ir.Node, producers: Mapping[str, SourceNode]) -> Iterator[str]:
@@ -109,7 +144,7 @@ def _known_outputs(node: ir.Node, producers: Mapping[str, SourceNode]) -> Iterat
 def _between(
     ends: Iterable[str],
     producers: Mapping[str, SourceNode],
-    kept: set[str | None],
+    kept: Collection[str | None],
     alias: Mapping[str, str],
 ) -> Iterator[SourceNode]:
     """Yield the source nodes from ``ends`` back to tensors that are kept."""
