@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
@@ -22,13 +22,11 @@ from qdq.quantizer.emit import emit_plan
 from qdq.quantizer.figures import Figures, collect_figures
 from qdq.quantizer.gates import GateModel, choose_ranges, plan_of, take_best
 from qdq.quantizer.overrides import NO_OVERRIDES, Overrides
+from qdq.quantizer.placing import place_model
 from qdq.quantizer.plan import QuantizationPlan
 from qdq.quantizer.planner import statistics_request
-from qdq.quantizer.prepare import prepare_model
 from qdq.quantizer.report import QuantizationReport, StageCost, measure_layers, measure_outputs
-from qdq.quantizer.rules import load_target
-from qdq.quantizer.settings import Settings, resolve_settings
-from qdq.quantizer.sites import place_sites
+from qdq.quantizer.settings import Settings
 from qdq.quantizer.splits import SMALLEST_GATE, SMALLEST_REPORT, Splits, split_samples
 from qdq.quantizer.task import Task
 
@@ -67,14 +65,17 @@ def quantize_model(
     ``figures`` also counts what the HTML report draws; ``checkpoint`` keeps finished stages.
     Raises PrecisionError, OptionError, DatasetError, ModelInvalidError or UnsupportedError.
     """
-    settings = resolve_settings(weights=weights, activations=activations, options=options)
-    settings = replace(settings, extra_bits=overrides.bits)
     watch = _Watch()
     with watch.stage("prepare"):
         fit_samples(samples, _input_layouts(model))
-        prepare_model(model, settings)
-        rules, bits = load_target(settings.target), settings.activation_bits
-        placement = place_sites(model.graph, rules, activation_bits=bits, overrides=overrides)
+        placed = place_model(
+            model,
+            weights=weights,
+            activations=activations,
+            options=options,
+            overrides=overrides,
+        )
+        settings, placement = placed.settings, placed.placement
         digests = content_digests(samples)
         splits = split_samples(content_order(samples, digests=digests))
         held_out, calibration = splits.report, splits.calibration
@@ -86,7 +87,7 @@ def quantize_model(
             "figures" if figures else "calibrate",
             lambda: collect_statistics(model, samples, calibration, request, progress=progress),
         )
-    task = Task(model, placement, samples, splits, settings, overrides)
+    task = Task(model, placement, samples, splits, settings, placed.overrides)
     with watch.stage("plan"):
         gate = GateModel(model, samples, splits.gate) if splits.gate else None
         task, decisions = choose_ranges(task, statistics, gate)
@@ -114,6 +115,7 @@ def quantize_model(
     report = QuantizationReport(
         settings=settings,
         plan=plan,
+        levers=placed.matches,
         outputs=outputs,
         layers=layers,
         calibration_samples=len(calibration),
