@@ -33,8 +33,12 @@ SPELLINGS = {
     "factor 1/sqrt(2)": (
         "d = Mul(over_root, x) e = Erf(d) s = Add(one, e) h = Mul(half, x) y = Mul(s, h)"
     ),
-    "rounded root": "d = Div(x, short_root) e = Erf(d) s = Add(e, one) h = Mul(x, half) y = Mul(h, s)",
-    "half added to half an erf": "d = Div(x, root) e = Erf(d) g = Mul(e, half) s = Add(g, half) y = Mul(s, x)",
+    "rounded root": (
+        "d = Div(x, short_root) e = Erf(d) s = Add(e, one) h = Mul(x, half) y = Mul(h, s)"
+    ),
+    "half added to half an erf": (
+        "d = Div(x, root) e = Erf(d) g = Mul(e, half) s = Add(g, half) y = Mul(s, x)"
+    ),
 }
 APPROXIMATIONS = {
     "power": f"{CUBIC} h = Mul(half, x) y = Mul(h, s)",
@@ -52,7 +56,9 @@ KEPT = {
     "another factor": f"{ERF} y = Mul(x, s)",
     "another x": f"{ERF} m = Mul(z, s) y = Mul(m, half)",
     "minus one": "d = Div(x, root) e = Erf(d) s = Sub(e, one) m = Mul(x, s) y = Mul(m, half)",
-    "another cube": f"p = Mul(x, x) c = Mul(p, cube) q = Add(x, c) {TANH} h = Mul(half, x) y = Mul(h, s)",
+    "another cube": (
+        f"p = Mul(x, x) c = Mul(p, cube) q = Add(x, c) {TANH} h = Mul(half, x) y = Mul(h, s)"
+    ),
     "a tanh alone": "t = Tanh(x) y = Mul(t, z)",
 }
 X = np.linspace(-6, 6, 24, dtype=np.float32).reshape(2, 12)
@@ -120,9 +126,7 @@ def test_step_that_others_see(build: Callable[..., Any], ops: Callable[..., list
     assert "Gelu" not in ops(model)
 
 
-def test_constant_that_adds_a_dim(
-    build: Callable[..., Any], ops: Callable[..., list[str]]
-) -> None:
+def test_constant_that_adds_a_dim(build: Callable[..., Any], ops: Callable[..., list[str]]) -> None:
     body = "d = Div(x, root) e = Erf(d) s = Add(e, one) m = Mul(x, s) y = Mul(m, half)"
     text = f"g (float x) => (float[1] y) {{ {body} }}"
     model = build(text, opset=20, **NUMBERS)

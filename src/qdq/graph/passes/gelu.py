@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from qdq.graph.edit import opset_of, sole_consumer, static_shape
 from qdq.graph.passes.base import GraphPass, NoteLog
-from qdq.graph.passes.polynomials import is_close, polynomial, scalar
+from qdq.graph.passes.polynomials import Polynomial, is_close, polynomial, scalar
 
 __all__ = ["GELU_OPSET", "FuseGelu", "has_gelu"]
 
@@ -19,11 +19,11 @@ GELU_OPSET = 20
 # Hendrycks and Gimpel 2016, arXiv:1606.08415, section 2: x * cdf(x), with the normal distribution's
 # cdf(x) = (1 + erf(x / sqrt 2)) / 2, or about (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) / 2.
 # Here g is the erf or tanh, its argument a polynomial in x, the whole one in x and g.
-_ARGUMENTS = {
+_ARGUMENTS: dict[str, Polynomial] = {
     "Erf": {(1,): math.sqrt(0.5)},
     "Tanh": {(1,): math.sqrt(2 / math.pi), (3,): 0.044715 * math.sqrt(2 / math.pi)},
 }
-_WHOLE = {(1, 0): 0.5, (1, 1): 0.5}
+_WHOLE: Polynomial = {(1, 0): 0.5, (1, 1): 0.5}
 _APPROXIMATE = {"Erf": "none", "Tanh": "tanh"}
 # Exporters round the square roots to 4 or more digits; float16 models hold about 3.
 _TOLERANCE = {ir.DataType.FLOAT: 1e-4, ir.DataType.FLOAT16: 5e-4}

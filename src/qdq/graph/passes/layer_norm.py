@@ -177,9 +177,7 @@ def _with_affine(match: _Match) -> _Match:
         if op_type == "Mul":
             node, factor = after, after.inputs[at]
         else:
-            return _Match(
-                match.source, match.axis, match.epsilon, after, factor, after.inputs[at]
-            )
+            return _Match(match.source, match.axis, match.epsilon, after, factor, after.inputs[at])
     return _Match(match.source, match.axis, match.epsilon, node, factor)
 
 
@@ -229,9 +227,7 @@ def _replace(graph: ir.Graph, match: _Match) -> ir.Node:
     return new
 
 
-def _parameter(
-    graph: ir.Graph, given: ir.Value | None, array: np.ndarray, name: str
-) -> ir.Value:
+def _parameter(graph: ir.Graph, given: ir.Value | None, array: np.ndarray, name: str) -> ir.Value:
     if given is not None and static_shape(given) == array.shape:
         return given
     return add_initializer(graph, name if given is None else str(given.name), array)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 
 import onnx_ir as ir
 
@@ -27,7 +27,7 @@ def polynomial(value: ir.Value | None, unknowns: tuple[ir.Value, ...]) -> Polyno
     return _Reader(unknowns).read(value, 0)
 
 
-def is_close(found: Polynomial | None, wanted: Mapping[tuple[int, ...], float], rtol: float) -> bool:
+def is_close(found: Polynomial | None, wanted: Polynomial, rtol: float) -> bool:
     """Tell whether two polynomials have the same terms, and coefficients within ``rtol``."""
     return (
         found is not None
@@ -63,29 +63,31 @@ class _Reader:
         return self._of_node(node, depth + 1)
 
     def _of_node(self, node: ir.Node, depth: int) -> Polynomial | None:
-        if node.op_type not in ("Add", "Sub", "Mul", "Div", "Pow", "Neg"):
+        if node.op_type not in _BINARY and node.op_type not in _BY_CONSTANT:
             return None
         first = self.read(node.inputs[0], depth)
         if first is None:
             return None
-        if node.op_type == "Neg":
-            return _times(first, {(0,) * len(self._unknowns): -1.0})
-        if node.op_type in ("Div", "Pow"):
-            number = scalar(node.inputs[1])
-            return _divided(first, number) if node.op_type == "Div" else _power(first, number)
+        if node.op_type in _BY_CONSTANT:
+            return _BY_CONSTANT[node.op_type](first, scalar(node.inputs[-1]))
         second = self.read(node.inputs[1], depth)
-        if second is None:
-            return None
-        if node.op_type == "Mul":
-            return _times(first, second)
-        return _plus(first, second, -1.0 if node.op_type == "Sub" else 1.0)
+        return None if second is None else _BINARY[node.op_type](first, second)
 
 
-def _plus(first: Polynomial, second: Polynomial, sign: float) -> Polynomial:
+def _plus(first: Polynomial, second: Polynomial) -> Polynomial:
     total = dict(first)
     for key, coefficient in second.items():
-        total[key] = total.get(key, 0.0) + sign * coefficient
+        total[key] = total.get(key, 0.0) + coefficient
     return {key: coefficient for key, coefficient in total.items() if coefficient}
+
+
+def _minus(first: Polynomial, second: Polynomial) -> Polynomial:
+    return _plus(first, _negated(second, None))
+
+
+def _negated(base: Polynomial, number: float | None) -> Polynomial:
+    del number
+    return {key: -coefficient for key, coefficient in base.items()}
 
 
 def _times(first: Polynomial, second: Polynomial) -> Polynomial | None:
@@ -110,3 +112,15 @@ def _power(base: Polynomial, exponent: float | None) -> Polynomial | None:
     for _ in range(int(exponent) - 1):
         power = None if power is None else _times(power, base)
     return power
+
+
+_BINARY: dict[str, Callable[[Polynomial, Polynomial], Polynomial | None]] = {
+    "Add": _plus,
+    "Sub": _minus,
+    "Mul": _times,
+}
+_BY_CONSTANT: dict[str, Callable[[Polynomial, float | None], Polynomial | None]] = {
+    "Div": _divided,
+    "Neg": _negated,
+    "Pow": _power,
+}
