@@ -57,8 +57,9 @@ def prepare_model(model: ir.Model, settings: Settings) -> None:
 
 
 def _needed_opset(model: ir.Model, settings: Settings) -> int:
+    widths = (settings.activation_bits, settings.weight_bits, *settings.extra_bits)
     # One op, and one Q/DQ pair, for what is two to nine in older opsets.
-    return max(_OPSET[settings.activation_bits], _OPSET[settings.weight_bits], fusion_opset(model))
+    return max(*(_OPSET[bits] for bits in widths), fusion_opset(model))
 
 
 def _refuse_quantized(model: ir.Model) -> None:
