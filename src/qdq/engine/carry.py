@@ -17,6 +17,7 @@ from qdq.engine.claim import Claim, ClaimEndedError, Stop
 from qdq.engine.expand import PlannedStage, expand, is_early
 from qdq.engine.failures import CANCELLED_REASON, failure_of
 from qdq.engine.kept import adopt_kept, drop_kept, keep_for_later
+from qdq.engine.licence import tell_licence
 from qdq.engine.log import JobLog, attempt_folder
 from qdq.engine.results import collect
 from qdq.engine.silence import Silence
@@ -172,6 +173,7 @@ def _tell_recalled(
 def _run(planned: PlannedStage, claim: Claim, shop: Workshop, log: JobLog) -> FinishedStage:
     begun, start = time.monotonic(), log.size()
     log.write(f"stage {planned.stage}: begins")
+    tell_licence(planned, shop.folder, log)
     scratch = attempt_folder(shop.folder, claim.job) / planned.stage
     scratch.mkdir(parents=True)
     inputs = [(shop.blobs.path(sha256), name) for name, sha256 in planned.inputs]
