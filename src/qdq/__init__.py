@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from qdq.library import (
         compare,
         compile,
+        explain,
         inspect,
         link,
         lint,
@@ -60,6 +61,7 @@ __all__ = [
     "__version__",
     "compare",
     "compile",
+    "explain",
     "inspect",
     "link",
     "lint",
@@ -72,6 +74,7 @@ __all__ = [
 _FUNCTIONS = (
     "compare",
     "compile",
+    "explain",
     "inspect",
     "link",
     "lint",

@@ -23,6 +23,7 @@ COMMANDS = (
     "compare",
     "inspect",
     "doctor",
+    "explain",
     "lint",
     "link",
     "placement",

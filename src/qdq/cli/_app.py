@@ -10,6 +10,7 @@ import typer
 
 from qdq.base.errors import SpecError
 from qdq.cli._exits import FAILED, USAGE, CommandGroup
+from qdq.cli._explain import add_explain
 from qdq.cli._lint import add_lint
 from qdq.cli._output import print_json, print_report
 from qdq.cli._progress import show_progress
@@ -303,6 +304,7 @@ def doctor(*, as_json: Json = False) -> None:
         raise typer.Exit(FAILED)
 
 
+add_explain(app)
 add_lint(app)
 add_qnn(app)
 add_commands(app)

@@ -14,6 +14,7 @@ import qdq.graph  # noqa: F401
 if TYPE_CHECKING:
     from qdq.library._compare import compare
     from qdq.library._compile import CompileResult, compile
+    from qdq.library._explain import Explanation, explain
     from qdq.library._inspect import Inspection, inspect
     from qdq.library._io_spec import IoSpec
     from qdq.library._link import LinkResult, link
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CompileResult",
+    "Explanation",
     "Inspection",
     "IoSpec",
     "LinkResult",
@@ -36,6 +38,7 @@ __all__ = [
     "RunResult",
     "compare",
     "compile",
+    "explain",
     "inspect",
     "link",
     "lint",
@@ -49,6 +52,7 @@ __all__ = [
 _HOMES = {
     "compare": "_compare",
     **dict.fromkeys(("CompileResult", "compile"), "_compile"),
+    **dict.fromkeys(("Explanation", "explain"), "_explain"),
     **dict.fromkeys(("Inspection", "inspect"), "_inspect"),
     "IoSpec": "_io_spec",
     **dict.fromkeys(("LinkResult", "link"), "_link"),

@@ -14,12 +14,20 @@ import onnx_ir as ir
 from qdq.base.options import Options
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.base.version import __version__
-from qdq.dataset import InputLayout, Samples, content_order, fit_samples
+from qdq.dataset import (
+    InputLayout,
+    Samples,
+    content_digests,
+    content_order,
+    fit_samples,
+    set_digest,
+)
 from qdq.quantizer.advisor import advise, input_facts
 from qdq.quantizer.calibrate import collect_statistics
 from qdq.quantizer.emit import emit_plan
 from qdq.quantizer.figures import Figures, collect_figures
 from qdq.quantizer.gates import GateModel, choose_ranges, plan_of, take_best
+from qdq.quantizer.levers import Origins
 from qdq.quantizer.overrides import NO_OVERRIDES, Overrides
 from qdq.quantizer.placing import place_model
 from qdq.quantizer.plan import QuantizationPlan
@@ -37,11 +45,12 @@ _LARGEST_REPORT = 32
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """A QDQ model with the plan it was made by and the report on it."""
+    """A QDQ model with the plan it was made by, the report on it, and the origins of its nodes."""
 
     model: ir.Model
     plan: QuantizationPlan
     report: QuantizationReport
+    origins: Origins
 
 
 def quantize_model(
@@ -74,7 +83,8 @@ def quantize_model(
             overrides=overrides,
         )
         settings, placement = placed.settings, placed.placement
-        splits = split_samples(content_order(samples))
+        digests = content_digests(samples)
+        splits = split_samples(content_order(samples, digests=digests))
         held_out, calibration = splits.report, splits.calibration
     with watch.stage("calibrate"):
         request = statistics_request(model, placement, settings, histograms=figures)
@@ -106,6 +116,8 @@ def quantize_model(
         settings=settings,
         plan=plan,
         levers=placed.matches,
+        samples=len(samples),
+        calibration_digest=set_digest(digests),
         outputs=outputs,
         layers=layers,
         calibration_samples=len(calibration),
@@ -120,7 +132,7 @@ def quantize_model(
     )
     for notice in report.notices:
         progress.notice(notice)
-    return Quantized(quantized, plan, report)
+    return Quantized(quantized, plan, report, placed.origins)
 
 
 def _input_layouts(model: ir.Model) -> list[InputLayout]:

@@ -44,7 +44,8 @@ class QuantizationReport:
 
     ``outputs`` maps output names to metrics against the float model, never pooled; ``layers`` has
     those of every tensor in graph order, on fewer samples; ``advice`` is about the calibration
-    data; ``figures`` is what the HTML report draws, None where it was not asked for.
+    data, of whose ``samples`` together ``calibration_digest`` is the SHA-256;
+    ``figures`` is what the HTML report draws, None where it was not asked for.
     """
 
     settings: Settings
@@ -52,6 +53,8 @@ class QuantizationReport:
     levers: tuple[LeverMatch, ...]
     outputs: dict[str, Metrics]
     layers: Comparison
+    samples: int
+    calibration_digest: str
     calibration_samples: int
     report_samples: int
     held_out: bool
@@ -68,6 +71,7 @@ class QuantizationReport:
             "schema": "qdq.quantize.report/1",
             "version": __version__,
             "settings": self.settings.to_dict(),
+            "calibration_digest": self.calibration_digest,
             "calibration_samples": self.calibration_samples,
             "report_samples": self.report_samples,
             "gate_samples": self.gate_samples,
