@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         profile,
         quantize,
         run,
+        sweep,
     )
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "profile",
     "quantize",
     "run",
+    "sweep",
 ]
 
 _FUNCTIONS = (
@@ -82,6 +84,7 @@ _FUNCTIONS = (
     "profile",
     "quantize",
     "run",
+    "sweep",
 )
 _HOMES = {
     "InputSpec": "qdq.frontend",

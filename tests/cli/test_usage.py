@@ -17,6 +17,7 @@ from qdq.cli import app
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
     "quantize",
+    "sweep",
     "compile",
     "run",
     "profile",

@@ -17,6 +17,7 @@ from qdq.cli._progress import show_progress
 from qdq.cli._qnn import add_qnn
 from qdq.cli._quantize import add_quantize
 from qdq.cli._server import add_commands
+from qdq.cli._sweep import add_sweep
 
 if TYPE_CHECKING:
     from qdq.frontend import InputSpec
@@ -83,6 +84,7 @@ def root(
 
 
 add_quantize(app)
+add_sweep(app)
 
 
 @app.command()

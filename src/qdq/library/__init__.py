@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from qdq.library._profile import profile
     from qdq.library._quantize import QuantizeResult, quantize
     from qdq.library._run import RunResult, run
+    from qdq.library._sweep import SweepResult, sweep
 
 __all__ = [
     "CompileResult",
@@ -36,6 +37,7 @@ __all__ = [
     "QuantizationPreview",
     "QuantizeResult",
     "RunResult",
+    "SweepResult",
     "compare",
     "compile",
     "explain",
@@ -47,6 +49,7 @@ __all__ = [
     "qnn_placement",
     "quantize",
     "run",
+    "sweep",
 ]
 
 _HOMES = {
@@ -62,6 +65,7 @@ _HOMES = {
     "profile": "_profile",
     **dict.fromkeys(("QuantizeResult", "quantize"), "_quantize"),
     **dict.fromkeys(("RunResult", "run"), "_run"),
+    **dict.fromkeys(("SweepResult", "sweep"), "_sweep"),
 }
 
 

@@ -26,6 +26,8 @@ from qdq.target.lint import Finding
 
 __all__ = ["QuantizeResult", "quantize"]
 
+# Of the JSON document; it grows by fields, and this number when one changes its meaning.
+_SCHEMA = "qdq.quantize/1"
 # The HTP architecture that a quantize target promises to suit, where it promises one.
 _LINTED = {"portable": "htp-v73", "htp-v68": "htp-v68"}
 
@@ -50,6 +52,7 @@ class QuantizeResult:
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form, without the model."""
         return {
+            "schema": _SCHEMA,
             "output": None if self.output is None else str(self.output),
             "provenance": None if self.provenance is None else str(self.provenance),
             "report_files": [str(path) for path in self.report_files],

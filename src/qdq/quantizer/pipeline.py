@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -116,6 +117,7 @@ def quantize_model(
         settings=settings,
         plan=plan,
         levers=placed.matches,
+        nodes_by_bits=Counter(node.bits for node in task.placement.nodes),
         samples=len(samples),
         calibration_digest=set_digest(digests),
         outputs=outputs,

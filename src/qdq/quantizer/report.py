@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,6 +51,7 @@ class QuantizationReport:
     settings: Settings
     plan: QuantizationPlan
     levers: tuple[LeverMatch, ...]
+    nodes_by_bits: Mapping[int, int]
     outputs: dict[str, Metrics]
     layers: Comparison
     samples: int
@@ -95,6 +96,7 @@ class QuantizationReport:
                 "constants": len(self.plan.constants),
                 "converts": len(self.plan.converts),
                 "float_islands": len(self.plan.islands),
+                "nodes_by_bits": {str(b): n for b, n in sorted(self.nodes_by_bits.items())},
             },
             "levers": [match.to_dict() for match in self.levers],
             "advice": self.advice.to_dict(),
