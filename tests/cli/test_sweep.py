@@ -120,8 +120,8 @@ def test_levers_and_dry_run_of_the_command(
     placed = {row["tensor"]: row["encoding"]["dtype"] for row in document_sites(result)}
     assert placed == {"x": "uint16", "r": "uint16", "p": "uint8", "f": "uint8"}
     told = qdq("explain", out, "--tensor", "p", "--json")
-    (site,) = json.loads(told.stdout)["sites"]
-    assert site["scheme"] == "given"
+    schemes = {row["tensor"]: row["scheme"] for row in json.loads(told.stdout)["sites"]}
+    assert schemes == {"p": "given", "f": "given"}, "and what shares its encoding"
     assert qdq("explain", out, "--tensor", "nobody").exit_code == 2
     assert qdq("explain", net[0]).exit_code == 1
     for wrong in ("nobody=int16", "c=int12", "c(=int16"):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -177,3 +180,32 @@ def test_nothing_is_written_over_what_is_there(net: Path, tmp_path: Path) -> Non
     with pytest.raises(qdq.OutputError):
         qdq.quantize(net, SAMPLES, tmp_path / "q.onnx")
     assert not (tmp_path / "q.onnx").exists()
+
+
+SCRIPT = """
+import sys
+import numpy as np
+import qdq
+
+source, folder, seed = sys.argv[1:]
+data = np.load(f"{folder}/data.npy")[np.random.default_rng(int(seed)).permutation(40)]
+options = "--override (/p|/l)=int16 --exclude_nodes /y --range r=0,9"
+qdq.quantize(source, {"x": data}, f"{folder}/{seed}/q.onnx", options=options)
+"""
+
+
+def test_the_same_bytes_in_every_process_and_order(net: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "data.npy", SAMPLES["x"])
+    made = []
+    for seed in ("1", "2", "3"):
+        (tmp_path / seed).mkdir()
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run(
+            [sys.executable, "-c", SCRIPT, str(net), str(tmp_path), seed],
+            check=True,
+            env=environment,
+        )
+        files = sorted((tmp_path / seed).iterdir())
+        made.append({path.name: path.read_bytes() for path in files})
+    assert set(made[0]) == {"q.onnx", "q.onnx.provenance.json"}
+    assert made[0] == made[1] == made[2]
