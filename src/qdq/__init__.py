@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from qdq.library import (
         compare,
         compile,
+        explain,
         inspect,
         link,
         lint,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         profile,
         quantize,
         run,
+        sweep,
     )
 
 __all__ = [
@@ -60,6 +62,7 @@ __all__ = [
     "__version__",
     "compare",
     "compile",
+    "explain",
     "inspect",
     "link",
     "lint",
@@ -67,11 +70,13 @@ __all__ = [
     "profile",
     "quantize",
     "run",
+    "sweep",
 ]
 
 _FUNCTIONS = (
     "compare",
     "compile",
+    "explain",
     "inspect",
     "link",
     "lint",
@@ -79,6 +84,7 @@ _FUNCTIONS = (
     "profile",
     "quantize",
     "run",
+    "sweep",
 )
 _HOMES = {
     "InputSpec": "qdq.frontend",

@@ -1,5 +1,6 @@
 """Each stage, run as the service runs it: from files without names that tell, to files and JSON."""
 
+import hashlib
 import io
 import json
 import shutil
@@ -12,6 +13,7 @@ import pytest
 
 from qdq import library
 from qdq.base.errors import (
+    ChildTimeoutError,
     DatasetError,
     ModelCorruptError,
     ModelInvalidError,
@@ -21,7 +23,7 @@ from qdq.base.errors import (
 )
 from qdq.dataset import open_samples, write_h5
 from qdq.quantizer import pipeline
-from qdq.worker import extract_archive, open_output, run_stage
+from qdq.worker import Limits, extract_archive, open_output, run_stage
 from qdq.worker.runner import STAGE_KEEPS
 
 _CONV = """<ir_version: 8, opset_import: ["" : 17]>
@@ -70,11 +72,16 @@ def dataset(tmp_path, samples):
 
 @pytest.fixture
 def stage(tmp_path):
-    def run(name, spec=None, /, progress=None, **inputs):
+    def run(name, spec=None, /, progress=None, limits=None, **inputs):
         scratch = tmp_path / f"scratch-{name}"
         pairs = [(path, key) for key, path in inputs.items()]
         return run_stage(
-            name, spec or {}, scratch=scratch, inputs=pairs, progress=progress or _Recorder()
+            name,
+            spec or {},
+            scratch=scratch,
+            inputs=pairs,
+            limits=limits or Limits(),
+            progress=progress or _Recorder(),
         )
 
     return run
@@ -303,6 +310,37 @@ def test_quantize_goes_on_from_what_another_attempt_kept(stage, conv, dataset, t
 
 def _ended(*args, **kwargs):
     raise KeyboardInterrupt
+
+
+def test_quantize_with_levers_tells_what_they_matched_and_where_all_comes_from(
+    stage, conv, dataset, tmp_path
+):
+    name = onnx.load(conv).graph.node[0].name or "Conv_c"
+    options = f"--rounding nearest --override {name}=int16"
+    found = stage("quantize", {"options": options}, model=conv, calibration=dataset)
+    assert found["sites"]["nodes_by_bits"]["16"] >= 1
+    assert f"--override {name}: int16 for {name}" in _log(tmp_path, "quantize")
+    told = json.loads(_output(tmp_path, "quantize", "model.onnx.provenance.json"))
+    model = _output(tmp_path, "quantize", "model.onnx")
+    assert told["model"]["sha256"] == hashlib.sha256(model).hexdigest()
+    assert told["source"]["sha256"] == hashlib.sha256(conv.read_bytes()).hexdigest()
+    assert told["options"] == options
+    assert str(tmp_path) not in json.dumps(told)
+
+
+def test_a_slow_expression_ends_with_the_time_of_its_child(stage, conv, dataset, tmp_path):
+    """Matched in the child only: what the server does with it is to read its syntax."""
+    model = onnx.load(conv)
+    model.graph.node[0].name = "a" * 48
+    onnx.save(model, tmp_path / "slow.onnx")
+    with pytest.raises(ChildTimeoutError):
+        stage(
+            "quantize",
+            {"options": "--exclude_nodes '(a|a)*b'"},
+            model=tmp_path / "slow.onnx",
+            calibration=dataset,
+            limits=Limits(wall_s=5),
+        )
 
 
 def test_run(stage, conv, dataset, samples, tmp_path):

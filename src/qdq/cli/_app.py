@@ -10,12 +10,14 @@ import typer
 
 from qdq.base.errors import SpecError
 from qdq.cli._exits import FAILED, USAGE, CommandGroup
+from qdq.cli._explain import add_explain
 from qdq.cli._lint import add_lint
 from qdq.cli._output import print_json, print_report
 from qdq.cli._progress import show_progress
 from qdq.cli._qnn import add_qnn
 from qdq.cli._quantize import add_quantize
 from qdq.cli._server import add_commands
+from qdq.cli._sweep import add_sweep
 
 if TYPE_CHECKING:
     from qdq.frontend import InputSpec
@@ -82,6 +84,7 @@ def root(
 
 
 add_quantize(app)
+add_sweep(app)
 
 
 @app.command()
@@ -303,6 +306,7 @@ def doctor(*, as_json: Json = False) -> None:
         raise typer.Exit(FAILED)
 
 
+add_explain(app)
 add_lint(app)
 add_qnn(app)
 add_commands(app)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,13 +15,21 @@ import onnx_ir as ir
 from qdq.base.options import Options
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.base.version import __version__
-from qdq.dataset import InputLayout, Samples, content_digests, content_order, fit_samples
+from qdq.dataset import (
+    InputLayout,
+    Samples,
+    content_digests,
+    content_order,
+    fit_samples,
+    set_digest,
+)
 from qdq.quantizer.advisor import advise, input_facts
 from qdq.quantizer.calibrate import collect_statistics
 from qdq.quantizer.checkpoint import NO_CHECKPOINT, Checkpoint, Identity
 from qdq.quantizer.emit import emit_plan
 from qdq.quantizer.figures import Figures, collect_figures
 from qdq.quantizer.gates import GateModel, choose_ranges, plan_of, take_best
+from qdq.quantizer.levers import Origins
 from qdq.quantizer.overrides import NO_OVERRIDES, Overrides
 from qdq.quantizer.placing import place_model
 from qdq.quantizer.plan import QuantizationPlan
@@ -38,11 +47,12 @@ _LARGEST_REPORT = 32
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """A QDQ model with the plan it was made by and the report on it."""
+    """A QDQ model with the plan it was made by, the report on it, and the origins of its nodes."""
 
     model: ir.Model
     plan: QuantizationPlan
     report: QuantizationReport
+    origins: Origins
 
 
 def quantize_model(
@@ -116,6 +126,9 @@ def quantize_model(
         settings=settings,
         plan=plan,
         levers=placed.matches,
+        nodes_by_bits=Counter(node.bits for node in task.placement.nodes),
+        samples=len(samples),
+        calibration_digest=set_digest(digests),
         outputs=outputs,
         layers=layers,
         calibration_samples=len(calibration),
@@ -130,7 +143,7 @@ def quantize_model(
     )
     for notice in report.notices:
         progress.notice(notice)
-    return Quantized(quantized, plan, report)
+    return Quantized(quantized, plan, report, placed.origins)
 
 
 def _input_layouts(model: ir.Model) -> list[InputLayout]:

@@ -30,7 +30,13 @@ STAGE_OUTPUTS: dict[str, tuple[str, ...]] = {
     "link": ("model.bin",),
     "placement": ("placement.json",),
     "profile": (),
-    "quantize": ("model.onnx", "model.zip", "report.json", "report.html"),
+    "quantize": (
+        "model.onnx",
+        "model.zip",
+        "model.onnx.provenance.json",
+        "report.json",
+        "report.html",
+    ),
     "run": ("output.h5",),
     "simulate": ("output.h5",),
 }

@@ -20,6 +20,7 @@ __all__ = ["PAGE_OUTPUT", "REPORT_OUTPUT", "work"]
 REPORT_OUTPUT, PAGE_OUTPUT = "report.json", "report.html"
 # In the log; a graph of a hundred thousand nodes can have as many.
 _MOST_FINDINGS = 200
+_MOST_NAMES = 20
 
 
 def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -38,6 +39,7 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     report = done.report.to_dict()
     log(f"options resolved: {done.options.to_text() or 'none'}")
     log_lines("settings", (f"{name}: {value}" for name, value in report["settings"].items()))
+    log_lines("levers", (_lever(it) for it in report["levers"]))
     log_lines("summary", done.report.summary_lines())
     log_lines("lint", (it.sentence() for it in done.findings[:_MOST_FINDINGS]))
     log_lines("stages", (_cost(stage) for stage in report["stages"]))
@@ -63,6 +65,13 @@ def _adopted() -> Path:
     for path in Path("inputs").glob("kept_*.npz"):
         shutil.copyfile(path, folder / path.name)
     return folder
+
+
+def _lever(match: dict[str, Any]) -> str:
+    nodes = match["nodes"]
+    more = f" and {len(nodes) - _MOST_NAMES} more" if len(nodes) > _MOST_NAMES else ""
+    told = ", ".join(nodes[:_MOST_NAMES])
+    return f"--{match['option']} {match['expression']}: {match['value']} for {told}{more}"
 
 
 def _cost(stage: dict[str, Any]) -> str:
