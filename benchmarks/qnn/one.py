@@ -27,7 +27,10 @@ from qdq.runtime import open_session
 ROOT = Path(__file__).resolve().parents[2]
 DEVICES = ("Samsung Galaxy S24", "Samsung Galaxy S25")
 ACTIVATIONS = {"w8a8": "int8", "w8a16": "int16"}
-CALIBRATION, EVALUATION = 16, 2
+CALIBRATION = 16
+# The simulator takes half a minute and more for a sample of the larger ones.
+EVALUATION = {"fmnist_vit": 8, "ppocr_cls": 4, "ppocr_rec": 1, "ppocr_det": 1}
+FEWEST = 2
 Samples = list[dict[str, np.ndarray]]
 
 
@@ -99,11 +102,12 @@ def measure(model_id: str, precision: str) -> None:
     from corpus import models
 
     source, target = quantized(model_id, precision)
-    samples = models.inputs(model_id, EVALUATION, seed=1)
+    samples = models.inputs(model_id, EVALUATION.get(model_id, FEWEST), seed=1)
     truth, reference = reference_outputs(source, samples), reference_outputs(target, samples)
     for device in DEVICES:
         chip = htp_target(find_device(device))
         row: dict[str, Any] = {"model": model_id, "precision": precision, "chip": chip.chipset}
+        row["samples"] = len(samples)
         try:
             row |= _device(target, device, samples, truth, reference)
         except (qdq.QdqError, RuntimeError) as error:

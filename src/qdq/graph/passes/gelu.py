@@ -46,6 +46,7 @@ class FuseGelu(GraphPass):
     """
 
     name = "fuse_gelu"
+    settles = True
 
     def rewrite(self, model: ir.Model, log: NoteLog) -> bool:
         """Fuse where the opset has the operator; what is left without readers is dead code."""

@@ -50,6 +50,7 @@ class FuseLayerNorm(GraphPass):
     """
 
     name = "fuse_layer_norm"
+    settles = True
 
     def rewrite(self, model: ir.Model, log: NoteLog) -> bool:
         """Fuse where the opset has the operator; what is left without readers is dead code."""
