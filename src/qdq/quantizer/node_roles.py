@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import onnx_ir as ir
 
@@ -29,16 +30,22 @@ class NodeRoles:
 
 
 def assign_roles(
-    nodes: list[ir.Node], activations: frozenset[ir.Value], rules: TargetRules
+    nodes: list[ir.Node],
+    activations: frozenset[ir.Value],
+    rules: TargetRules,
+    floats: Mapping[str, str] = MappingProxyType({}),
 ) -> NodeRoles:
-    """Decide for every node on data whether it is quantized; other nodes are left out."""
+    """Decide for every node on data whether it is quantized; other nodes are left out.
+
+    ``floats`` maps names of nodes that shall stay float to the reason.
+    """
     facts: dict[ir.Node, OpFacts] = {}
     reasons: dict[ir.Node, str] = {}
     for node in nodes:
         if not _on_data(node, activations):
             continue
         found = load_ops().get(node.op_type) if node.domain == "" else None
-        reason = _island_reason(node, found, activations, rules)
+        reason = floats.get(node.name or "") or _island_reason(node, found, activations, rules)
         if found is None or reason:
             reasons[node] = reason
         else:
@@ -58,9 +65,8 @@ def data_inputs(node: ir.Node, facts: OpFacts) -> list[tuple[int, ir.Value]]:
     """
     positions = range(len(node.inputs)) if facts.data is None else facts.data
     found = [(i, node.inputs[i]) for i in positions if i < len(node.inputs)]
-    weight = facts.weight_input
-    if weight is not None and not is_constant(node.inputs[weight]):
-        found.append((weight, node.inputs[weight]))
+    computed = (i for i in facts.weight_inputs if not is_constant(node.inputs[i]))
+    found.extend((i, node.inputs[i]) for i in computed)
     return [(i, v) for i, v in found if v is not None and v.dtype == ir.DataType.FLOAT]
 
 

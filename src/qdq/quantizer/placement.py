@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["ActivationSite", "ConstantSite", "Island", "Placement", "WeightSite"]
+__all__ = [
+    "ActivationSite",
+    "ConstantSite",
+    "ConvertSite",
+    "Island",
+    "Placement",
+    "WeightConsumer",
+    "WeightSite",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,12 +20,33 @@ class ActivationSite:
     """A computed tensor that gets a Q/DQ pair.
 
     ``owner`` is the tensor whose statistics give the encoding (itself, or the one it is tied to);
-    ``fixed`` is (scale, zero point) where the op's range is known; ``rule`` says why it is here.
+    ``joined`` says that its own values count for that encoding too;
+    ``fixed`` is (scale, zero point) where the op's range is known; ``rule`` says why it is here;
+    ``bits`` is its width (None: the setting's).
     """
 
     tensor: str
     owner: str
     rule: str
+    fixed: tuple[float, int] | None = None
+    symmetric: bool = False
+    joined: bool = False
+    bits: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertSite:
+    """A second Q/DQ pair after that of ``tensor``, for readers of another width.
+
+    ``bits`` is the readers' width and ``uses`` are their (node name, input position); ``owner`` is
+    the tensor whose statistics give the encoding, ``fixed`` its (scale, zero point) where known.
+    """
+
+    tensor: str
+    owner: str
+    bits: int
+    rule: str
+    uses: tuple[tuple[str, int], ...]
     fixed: tuple[float, int] | None = None
     symmetric: bool = False
 
@@ -26,8 +55,11 @@ class ActivationSite:
 class WeightSite:
     """A constant parameter of a compute op; ``axis`` is its channel axis (None: per tensor).
 
-    ``uses`` are (node name, input position); ``consumers`` tell, for each use, the activation that
-    multiplies it, the constant bias added to it, and the tensor quantized after it (None: none).
+    ``gates`` is the number of equal blocks along ``axis`` that have one scale each (None: every
+    channel has its own).  ``uses`` are (node name, input position); ``consumers`` tell, for each
+    use, the activation that multiplies it, the constant bias added to it, and the tensor quantized
+    after it (None: none).
+    ``bits`` is its width (None: the setting's).
     """
 
     tensor: str
@@ -35,6 +67,8 @@ class WeightSite:
     rule: str
     uses: tuple[tuple[str, int], ...]
     consumers: tuple[WeightConsumer, ...]
+    gates: int | None = None
+    bits: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +86,15 @@ class WeightConsumer:
 class ConstantSite:
     """A constant operand that meets activations element by element, and is quantized like them.
 
-    ``like`` is the tensor whose encoding it takes (None: it has one of its own).
+    ``like`` is the tensor whose encoding it takes (None: it has one of its own); ``bits`` is its
+    width (None: the setting's).
     """
 
     tensor: str
     rule: str
     uses: tuple[tuple[str, int], ...]
     like: str | None = None
+    bits: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +116,19 @@ class Placement:
     constants: tuple[ConstantSite, ...]
     islands: tuple[Island, ...] = ()
     fused: tuple[tuple[str, ...], ...] = field(default=())
+    converts: tuple[ConvertSite, ...] = ()
 
     @property
     def owners(self) -> tuple[str, ...]:
         """Tensors whose statistics must be collected, in graph order."""
-        free = (site.owner for site in self.activations if site.fixed is None)
-        return tuple(dict.fromkeys(free))
+        sites: tuple[ActivationSite | ConvertSite, ...] = (*self.activations, *self.converts)
+        return tuple(dict.fromkeys(site.owner for site in sites if site.fixed is None))
+
+    @property
+    def joined(self) -> dict[str, tuple[str, ...]]:
+        """Owner -> other tensors whose statistics count with its own."""
+        found: dict[str, tuple[str, ...]] = {}
+        for site in self.activations:
+            if site.joined and site.fixed is None:
+                found[site.owner] = (*found.get(site.owner, ()), site.tensor)
+        return found
