@@ -25,6 +25,7 @@ from qdq.quantizer.planner import statistics_request
 from qdq.quantizer.prepare import prepare_model
 from qdq.quantizer.report import QuantizationReport, StageCost, measure_layers, measure_outputs
 from qdq.quantizer.rules import load_target
+from qdq.quantizer.sensitivity import Probe, Sensitivity, measure_sensitivity, site_parts
 from qdq.quantizer.settings import Settings, resolve_settings
 from qdq.quantizer.sites import place_sites
 from qdq.quantizer.splits import SMALLEST_GATE, SMALLEST_REPORT, Splits, split_samples
@@ -86,6 +87,10 @@ def quantize_model(
         quantized = model.clone()
         emit_plan(quantized, plan)
         _sign(quantized, settings)
+    sensitivity: Sensitivity | None = None
+    if options.get_flag("sensitivity"):
+        with watch.stage("sensitivity"):
+            sensitivity = _sensitivity(task, plan, progress)
     judged = held_out or calibration[:_LARGEST_REPORT]
     with watch.stage("report"):
         outputs = measure_outputs(model, quantized, samples, judged, progress=progress)
@@ -109,12 +114,21 @@ def quantize_model(
         decisions=decisions,
         advice=advice,
         figures=drawn,
+        sensitivity=sensitivity,
         stages=tuple(watch.costs),
         notices=_notices(plan, splits, samples=len(samples)),
     )
     for notice in report.notices:
         progress.notice(notice)
     return Quantized(quantized, plan, report)
+
+
+def _sensitivity(task: Task, plan: QuantizationPlan, progress: Progress) -> Sensitivity:
+    """Return what each site does to the outputs, on the gate split where there is one."""
+    splits = task.splits
+    probe = Probe(task.model, task.samples, splits.gate or splits.calibration[:_LARGEST_REPORT])
+    parts = site_parts(task.model, plan)
+    return measure_sensitivity(probe, plan, parts, held_out=bool(splits.gate), progress=progress)
 
 
 def _input_layouts(model: ir.Model) -> list[InputLayout]:

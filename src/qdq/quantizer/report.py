@@ -15,6 +15,7 @@ from qdq.quantizer.advisor import Advice
 from qdq.quantizer.decisions import Decision
 from qdq.quantizer.figures import Figures
 from qdq.quantizer.plan import QuantizationPlan
+from qdq.quantizer.sensitivity import Sensitivity
 from qdq.quantizer.settings import Settings
 from qdq.runtime.compare import Comparison, compare_models
 from qdq.runtime.metrics import Metrics, MetricsStream
@@ -43,7 +44,8 @@ class QuantizationReport:
 
     ``outputs`` maps output names to metrics against the float model, never pooled; ``layers`` has
     those of every tensor in graph order, on fewer samples; ``advice`` is about the calibration
-    data; ``figures`` is what the HTML report draws, None where it was not asked for.
+    data; ``figures`` is what the HTML report draws, None where it was not asked for, as is
+    ``sensitivity``.
     """
 
     settings: Settings
@@ -59,6 +61,7 @@ class QuantizationReport:
     figures: Figures | None
     stages: tuple[StageCost, ...]
     notices: tuple[str, ...]
+    sensitivity: Sensitivity | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -91,6 +94,7 @@ class QuantizationReport:
             },
             "advice": self.advice.to_dict(),
             "decisions": [decision.to_dict() for decision in self.decisions],
+            "sensitivity": None if self.sensitivity is None else self.sensitivity.to_dict(),
             "plan": self.plan.to_dict(),
             "stages": [
                 {
