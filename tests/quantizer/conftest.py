@@ -16,6 +16,7 @@ from qdq.base.options import JobKind, parse_options
 from qdq.dataset import open_samples
 from qdq.graph import infer_shapes
 from qdq.quantizer import Quantized, quantize_model
+from qdq.quantizer.overrides import NO_OVERRIDES, Overrides
 from qdq.quantizer.placement import Placement
 from qdq.quantizer.rules import load_target
 from qdq.quantizer.sites import place_sites
@@ -62,6 +63,7 @@ def quantize() -> Callable[..., Quantized]:
         weights: str = "int8",
         activations: str = "int8",
         options: str = "",
+        overrides: Overrides = NO_OVERRIDES,
     ) -> Quantized:
         names = samples[0].keys()
         source = {name: [sample[name] for sample in samples] for name in names}
@@ -72,6 +74,7 @@ def quantize() -> Callable[..., Quantized]:
                 weights=weights,
                 activations=activations,
                 options=parse_options(JobKind.QUANTIZE, options),
+                overrides=overrides,
             )
 
     return quantized

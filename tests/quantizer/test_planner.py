@@ -213,6 +213,7 @@ def test_the_plan_is_json_and_frozen(parse, quantize):
     assert set(told) == {
         "target",
         "activations",
+        "converts",
         "weights",
         "corrected_biases",
         "constants",

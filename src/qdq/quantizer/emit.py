@@ -13,6 +13,7 @@ from qdq.quantizer.plan import (
     PlannedActivation,
     PlannedBias,
     PlannedConstant,
+    PlannedConvert,
     PlannedWeight,
     QuantizationPlan,
 )
@@ -42,6 +43,8 @@ def emit_plan(model: ir.Model, plan: QuantizationPlan) -> None:
         writer.emit_parameter(constant, nodes)
     for activation in plan.activations:
         writer.emit_activation(activation, values[activation.site.tensor])
+    for convert in plan.converts:
+        writer.emit_convert(convert, nodes)
     writer.remove_unused()
 
 
@@ -54,7 +57,7 @@ class _Writer:
         self._names.update(graph.initializers)
         self._names.update(v.name for node in graph for v in node.outputs)
         self._node_names = {node.name for node in graph}
-        self._parameters: dict[str, tuple[ir.Value, ir.Value]] = {}
+        self._parameters: dict[tuple[str, int], tuple[ir.Value, ir.Value]] = {}
         self._snapped: dict[ir.Value, ir.Value] = {}
 
     def emit_activation(self, planned: PlannedActivation, value: ir.Value) -> None:
@@ -80,6 +83,21 @@ class _Writer:
             for index, output in enumerate(outputs):
                 if output is value:
                     outputs[index] = dequantized
+
+    def emit_convert(self, planned: PlannedConvert, nodes: dict[str | None, ir.Node]) -> None:
+        """Insert a pair between a value, which has a pair of another width, and its readers."""
+        site = planned.site
+        name, position = site.uses[0]
+        value = nodes[name].inputs[position]
+        assert value is not None
+        pair = self._pair(value, site.tensor, planned.encoding, owner=site.owner)
+        producer = value.producer()
+        if producer is None:
+            self._graph.insert_before(nodes[name], pair)
+        else:
+            self._graph.insert_after(producer, pair)
+        for name, position in site.uses:
+            nodes[name].replace_input_with(position, pair[1].outputs[0])
 
     def emit_parameter(
         self, planned: PlannedWeight | PlannedConstant, nodes: dict[str | None, ir.Node]
@@ -148,9 +166,10 @@ class _Writer:
     def _encoding_values(
         self, tensor: str, encoding: Encoding, *, owner: str | None
     ) -> tuple[ir.Value, ir.Value]:
-        """Return scale and zero point, made once for all activations of one owner."""
-        if owner in self._parameters:
-            return self._parameters[owner]
+        """Return scale and zero point, made once for all of one owner and width."""
+        key = None if owner is None else (owner, encoding.bits)
+        if key in self._parameters:
+            return self._parameters[key]
         shape = () if encoding.axis is None else (-1,)
         scale = np.asarray(encoding.scale, np.float32).reshape(shape)
         zero_point = np.asarray(encoding.zero_point, _numpy_dtype(encoding.dtype)).reshape(shape)
@@ -159,8 +178,8 @@ class _Writer:
             self._initializer(f"{base}_scale", scale),
             self._initializer(f"{base}_zero_point", zero_point),
         )
-        if owner is not None:
-            self._parameters[owner] = made
+        if key is not None:
+            self._parameters[key] = made
         return made
 
     def _initializer(self, name: str, array: Array) -> ir.Value:

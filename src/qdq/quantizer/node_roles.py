@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import onnx_ir as ir
 
@@ -29,16 +30,22 @@ class NodeRoles:
 
 
 def assign_roles(
-    nodes: list[ir.Node], activations: frozenset[ir.Value], rules: TargetRules
+    nodes: list[ir.Node],
+    activations: frozenset[ir.Value],
+    rules: TargetRules,
+    floats: Mapping[str, str] = MappingProxyType({}),
 ) -> NodeRoles:
-    """Decide for every node on data whether it is quantized; other nodes are left out."""
+    """Decide for every node on data whether it is quantized; other nodes are left out.
+
+    ``floats`` maps names of nodes that shall stay float to the reason.
+    """
     facts: dict[ir.Node, OpFacts] = {}
     reasons: dict[ir.Node, str] = {}
     for node in nodes:
         if not _on_data(node, activations):
             continue
         found = load_ops().get(node.op_type) if node.domain == "" else None
-        reason = _island_reason(node, found, activations, rules)
+        reason = floats.get(node.name or "") or _island_reason(node, found, activations, rules)
         if found is None or reason:
             reasons[node] = reason
         else:

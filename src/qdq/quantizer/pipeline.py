@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
@@ -20,6 +20,7 @@ from qdq.quantizer.calibrate import collect_statistics
 from qdq.quantizer.emit import emit_plan
 from qdq.quantizer.figures import Figures, collect_figures
 from qdq.quantizer.gates import GateModel, choose_ranges, plan_of, take_best
+from qdq.quantizer.overrides import NO_OVERRIDES, Overrides
 from qdq.quantizer.plan import QuantizationPlan
 from qdq.quantizer.planner import statistics_request
 from qdq.quantizer.prepare import prepare_model
@@ -53,6 +54,7 @@ def quantize_model(
     weights: str = "int8",
     activations: str = "int8",
     options: Options,
+    overrides: Overrides = NO_OVERRIDES,
     figures: bool = False,
     progress: Progress = NO_PROGRESS,
 ) -> Quantized:
@@ -60,22 +62,24 @@ def quantize_model(
 
     ``model`` is a float32 ONNX model with static input shapes and is used up.  Samples are read
     one at a time, in the order of their content, so that a permutation of them changes nothing.
+    ``overrides`` are by names of nodes as the prepared graph has them.
     ``figures`` also counts what the HTML report draws.
     Raises PrecisionError, OptionError, DatasetError, ModelInvalidError or UnsupportedError.
     """
     settings = resolve_settings(weights=weights, activations=activations, options=options)
+    settings = replace(settings, extra_bits=overrides.bits)
     watch = _Watch()
     with watch.stage("prepare"):
         fit_samples(samples, _input_layouts(model))
         prepare_model(model, settings)
         rules, bits = load_target(settings.target), settings.activation_bits
-        placement = place_sites(model.graph, rules, activation_bits=bits)
+        placement = place_sites(model.graph, rules, activation_bits=bits, overrides=overrides)
         splits = split_samples(content_order(samples))
         held_out, calibration = splits.report, splits.calibration
     with watch.stage("calibrate"):
         request = statistics_request(model, placement, settings, histograms=figures)
         statistics = collect_statistics(model, samples, calibration, request, progress=progress)
-    task = Task(model, placement, samples, splits, settings)
+    task = Task(model, placement, samples, splits, settings, overrides)
     with watch.stage("plan"):
         gate = GateModel(model, samples, splits.gate) if splits.gate else None
         task, decisions = choose_ranges(task, statistics, gate)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["ActivationSite", "ConstantSite", "Island", "Placement", "WeightSite"]
+__all__ = [
+    "ActivationSite",
+    "ConstantSite",
+    "ConvertSite",
+    "Island",
+    "Placement",
+    "WeightConsumer",
+    "WeightSite",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,12 +20,31 @@ class ActivationSite:
     """A computed tensor that gets a Q/DQ pair.
 
     ``owner`` is the tensor whose statistics give the encoding (itself, or the one it is tied to);
-    ``fixed`` is (scale, zero point) where the op's range is known; ``rule`` says why it is here.
+    ``fixed`` is (scale, zero point) where the op's range is known; ``rule`` says why it is here;
+    ``bits`` is its width (None: the setting's).
     """
 
     tensor: str
     owner: str
     rule: str
+    fixed: tuple[float, int] | None = None
+    symmetric: bool = False
+    bits: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertSite:
+    """A second Q/DQ pair after that of ``tensor``, for readers of another width.
+
+    ``bits`` is the readers' width and ``uses`` are their (node name, input position); ``owner`` is
+    the tensor whose statistics give the encoding, ``fixed`` its (scale, zero point) where known.
+    """
+
+    tensor: str
+    owner: str
+    bits: int
+    rule: str
+    uses: tuple[tuple[str, int], ...]
     fixed: tuple[float, int] | None = None
     symmetric: bool = False
 
@@ -28,6 +55,7 @@ class WeightSite:
 
     ``uses`` are (node name, input position); ``consumers`` tell, for each use, the activation that
     multiplies it, the constant bias added to it, and the tensor quantized after it (None: none).
+    ``bits`` is its width (None: the setting's).
     """
 
     tensor: str
@@ -35,6 +63,7 @@ class WeightSite:
     rule: str
     uses: tuple[tuple[str, int], ...]
     consumers: tuple[WeightConsumer, ...]
+    bits: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +81,15 @@ class WeightConsumer:
 class ConstantSite:
     """A constant operand that meets activations element by element, and is quantized like them.
 
-    ``like`` is the tensor whose encoding it takes (None: it has one of its own).
+    ``like`` is the tensor whose encoding it takes (None: it has one of its own); ``bits`` is its
+    width (None: the setting's).
     """
 
     tensor: str
     rule: str
     uses: tuple[tuple[str, int], ...]
     like: str | None = None
+    bits: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +111,10 @@ class Placement:
     constants: tuple[ConstantSite, ...]
     islands: tuple[Island, ...] = ()
     fused: tuple[tuple[str, ...], ...] = field(default=())
+    converts: tuple[ConvertSite, ...] = ()
 
     @property
     def owners(self) -> tuple[str, ...]:
         """Tensors whose statistics must be collected, in graph order."""
-        free = (site.owner for site in self.activations if site.fixed is None)
-        return tuple(dict.fromkeys(free))
+        sites: tuple[ActivationSite | ConvertSite, ...] = (*self.activations, *self.converts)
+        return tuple(dict.fromkeys(site.owner for site in sites if site.fixed is None))

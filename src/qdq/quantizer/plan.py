@@ -5,12 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from qdq.quantizer.encoding import Encoding, FloatArray
-from qdq.quantizer.placement import ActivationSite, ConstantSite, Island, WeightSite
+from qdq.quantizer.placement import (
+    ActivationSite,
+    ConstantSite,
+    ConvertSite,
+    Island,
+    WeightSite,
+)
 
 __all__ = [
     "PlannedActivation",
     "PlannedBias",
     "PlannedConstant",
+    "PlannedConvert",
     "PlannedWeight",
     "QuantizationPlan",
 ]
@@ -36,6 +43,26 @@ class PlannedActivation:
             "encoding": self.encoding.to_dict(),
             "observed": None if self.observed is None else list(self.observed),
             "saturated": self.saturated,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedConvert:
+    """A second pair for readers of another width, with its encoding and how it was chosen."""
+
+    site: ConvertSite
+    encoding: Encoding
+    scheme: str
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the JSON form."""
+        return {
+            "tensor": self.site.tensor,
+            "owner": self.site.owner,
+            "rule": self.site.rule,
+            "nodes": [node for node, _ in self.site.uses],
+            "scheme": self.scheme,
+            "encoding": self.encoding.to_dict(),
         }
 
 
@@ -108,12 +135,14 @@ class QuantizationPlan:
     constants: tuple[PlannedConstant, ...]
     islands: tuple[Island, ...]
     biases: tuple[PlannedBias, ...] = ()
+    converts: tuple[PlannedConvert, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Return the JSON form."""
         return {
             "target": self.target,
             "activations": [planned.to_dict() for planned in self.activations],
+            "converts": [planned.to_dict() for planned in self.converts],
             "weights": [planned.to_dict() for planned in self.weights],
             "corrected_biases": [planned.to_dict() for planned in self.biases],
             "constants": [planned.to_dict() for planned in self.constants],

@@ -13,14 +13,23 @@ from qdq.quantizer.calibrate import CalibrationRequest, Statistics
 from qdq.quantizer.encoding import Encoding, FloatArray, weight_encoding
 from qdq.quantizer.guards import ScaleLimits, enlarge_scales, minimum_scales
 from qdq.quantizer.histogram import Histogram
-from qdq.quantizer.placement import ConstantSite, Island, Placement, WeightSite
+from qdq.quantizer.placement import (
+    ActivationSite,
+    ConstantSite,
+    ConvertSite,
+    Island,
+    Placement,
+    WeightSite,
+)
 from qdq.quantizer.plan import (
     PlannedActivation,
     PlannedConstant,
+    PlannedConvert,
     PlannedWeight,
     QuantizationPlan,
 )
 from qdq.quantizer.ranges import ChosenRange, choose_range
+from qdq.quantizer.reads import ReadEncodings
 from qdq.quantizer.settings import Settings
 from qdq.quantizer.weights import importance_rows, min_max_scales, mse_scales, rows_by_channel
 
@@ -29,6 +38,12 @@ __all__ = ["initializer", "make_plan", "needed_scales", "statistics_request"]
 # 16-bit activations are symmetric: stored uint16 with zero point 32768, they equal int16 with
 # zero point 0, the only form that TFLite has.
 _SYMMETRIC_BITS = 16
+
+# Ranges by which extremes are enough.
+_EXTREMES = ("min_max", "headroom")
+
+# An encoding belongs to an owner and a width.
+_Encodings = Mapping[tuple[str, int], tuple[ChosenRange, str]]
 
 
 def statistics_request(
@@ -41,9 +56,17 @@ def statistics_request(
     computed = {value.name for value in model.graph.inputs}
     computed.update(value.name for node in model.graph for value in node.outputs)
     owners = tuple(owner for owner in placement.owners if owner in computed)
-    if settings.range_scheme in ("min_max", "headroom") and not histograms:
-        return CalibrationRequest(extremes=owners, moments=_moment_axes(model, placement))
-    return CalibrationRequest(histograms=owners, moments=_moment_axes(model, placement))
+    sites: tuple[ActivationSite | ConvertSite, ...] = (*placement.activations, *placement.converts)
+    counted = {
+        site.owner
+        for site in sites
+        if histograms or settings.scheme_for(_bits(site, settings)) not in _EXTREMES
+    }
+    return CalibrationRequest(
+        histograms=tuple(owner for owner in owners if owner in counted),
+        extremes=tuple(owner for owner in owners if owner not in counted),
+        moments=_moment_axes(model, placement),
+    )
 
 
 def make_plan(
@@ -54,65 +77,82 @@ def make_plan(
     activations = tuple(
         PlannedActivation(
             site=site,
-            encoding=chosen[site.owner][0].encoding,
-            scheme=chosen[site.owner][1],
+            encoding=found.encoding,
+            scheme=scheme,
             observed=_observed(statistics.histograms.get(site.owner)),
-            saturated=chosen[site.owner][0].saturated,
+            saturated=found.saturated,
         )
         for site in placement.activations
-        if site.owner in chosen
+        for found, scheme in _chosen_for(site, chosen, settings)
     )
-    by_tensor = {planned.site.tensor: planned.encoding for planned in activations}
-    constants = tuple(_plan_constant(model, s, by_tensor, settings) for s in placement.constants)
+    converts = tuple(
+        PlannedConvert(site, found.encoding, scheme)
+        for site in placement.converts
+        for found, scheme in _chosen_for(site, chosen, settings)
+    )
+    reads = ReadEncodings.of(activations, converts)
+    constants = tuple(_plan_constant(model, s, chosen, settings) for s in placement.constants)
     moment_axes = _moment_axes(model, placement)
     weights = tuple(
-        _plan_weight(
-            model, site, by_tensor, settings, statistics=statistics, moment_axes=moment_axes
-        )
+        _plan_weight(model, site, reads, settings, statistics=statistics, moment_axes=moment_axes)
         for site in placement.weights
-        if all(consumer.input_tensor in by_tensor for consumer in site.consumers)
+        if all(reads.read(it.input_tensor, it.node) is not None for it in site.consumers)
     )
     return QuantizationPlan(
         target=placement.target,
         activations=activations,
         weights=weights,
         constants=constants,
-        islands=(*placement.islands, *_dropped(model, placement, chosen, statistics)),
+        islands=(*placement.islands, *_dropped(model, placement, chosen, settings, statistics)),
+        converts=converts,
     )
+
+
+def _bits(site: ActivationSite | ConvertSite, settings: Settings) -> int:
+    return site.bits or settings.activation_bits
+
+
+def _chosen_for(
+    site: ActivationSite | ConvertSite, chosen: _Encodings, settings: Settings
+) -> list[tuple[ChosenRange, str]]:
+    """Return the one that was chosen for a site, or none."""
+    found = chosen.get((site.owner, _bits(site, settings)))
+    return [] if found is None else [found]
 
 
 def _owner_encodings(
     placement: Placement, statistics: Statistics, settings: Settings
-) -> dict[str, tuple[ChosenRange, str]]:
-    chosen: dict[str, tuple[ChosenRange, str]] = {}
-    for site in placement.activations:
-        if site.owner in chosen or site.owner in statistics.unbounded:
+) -> dict[tuple[str, int], tuple[ChosenRange, str]]:
+    chosen: dict[tuple[str, int], tuple[ChosenRange, str]] = {}
+    sites: tuple[ActivationSite | ConvertSite, ...] = (*placement.activations, *placement.converts)
+    for site in sites:
+        bits = _bits(site, settings)
+        if (site.owner, bits) in chosen or site.owner in statistics.unbounded:
             continue
-        bits = settings.activation_bits
         if site.fixed is not None:
             scale, zero_point = site.fixed
             encoding = Encoding((scale,), (zero_point,), bits, signed=False)
-            chosen[site.owner] = ChosenRange(encoding, "min_max", 0.0), "fixed"
+            chosen[site.owner, bits] = ChosenRange(encoding, "min_max", 0.0), "fixed"
         elif (histogram := statistics.histograms.get(site.owner)) is not None:
             symmetric = site.symmetric or bits >= _SYMMETRIC_BITS
-            found = choose_range(
-                histogram, bits=bits, symmetric=symmetric, scheme=settings.range_scheme
-            )
-            chosen[site.owner] = found, found.scheme
+            scheme = settings.scheme_for(bits)
+            found = choose_range(histogram, bits=bits, symmetric=symmetric, scheme=scheme)
+            chosen[site.owner, bits] = found, found.scheme
     return chosen
 
 
 def _dropped(
     model: ir.Model,
     placement: Placement,
-    chosen: dict[str, tuple[ChosenRange, str]],
+    chosen: _Encodings,
+    settings: Settings,
     statistics: Statistics,
 ) -> list[Island]:
     producers = {v.name: node for node in model.graph for v in node.outputs}
     dropped = []
     for site in placement.activations:
         node = producers.get(site.tensor)
-        if site.owner not in chosen and node is not None:
+        if not _chosen_for(site, chosen, settings) and node is not None:
             infinite = site.owner in statistics.unbounded
             reason = "its values are infinite" if infinite else "it had no values in calibration"
             dropped.append(Island(node.name or "", node.op_type, f"'{site.tensor}': {reason}"))
@@ -124,18 +164,20 @@ def _observed(histogram: Histogram | None) -> tuple[float, float] | None:
 
 
 def _plan_constant(
-    model: ir.Model, site: ConstantSite, activations: dict[str, Encoding], settings: Settings
+    model: ir.Model, site: ConstantSite, chosen: _Encodings, settings: Settings
 ) -> PlannedConstant:
     values = initializer(model, site.tensor)
-    if site.like in activations:
-        return PlannedConstant(site, activations[site.like])
+    bits = site.bits or settings.activation_bits
+    shared = None if site.like is None else chosen.get((site.like, bits))
+    if shared is not None:
+        return PlannedConstant(site, shared[0].encoding)
     histogram = Histogram()
     if values.size:
         histogram.add(values, low=float(values.min()), high=float(values.max()))
-    bits = settings.activation_bits
     symmetric = bits >= _SYMMETRIC_BITS
     # A constant has no values beyond its own.
-    scheme = "min_max" if settings.range_scheme == "headroom" else settings.range_scheme
+    scheme = settings.scheme_for(bits)
+    scheme = "min_max" if scheme == "headroom" else scheme
     found = choose_range(histogram, bits=bits, symmetric=symmetric, scheme=scheme)
     return PlannedConstant(site, found.encoding)
 
@@ -143,7 +185,7 @@ def _plan_constant(
 def _plan_weight(
     model: ir.Model,
     site: WeightSite,
-    activations: dict[str, Encoding],
+    reads: ReadEncodings,
     settings: Settings,
     *,
     statistics: Statistics,
@@ -151,26 +193,29 @@ def _plan_weight(
 ) -> PlannedWeight:
     weight = initializer(model, site.tensor)
     rows = rows_by_channel(weight, site.axis)
-    bits = settings.weight_bits
+    bits = site.bits or settings.weight_bits
     if settings.range_scheme_requested == "min_max":
         scales, scheme = min_max_scales(rows, bits=bits), "min_max"
     else:
         importance = _importance(model, site, statistics, moment_axes)
         scales, scheme = mse_scales(rows, importance, bits=bits), "mse_minimizer"
-    scales, enlarged = enlarge_scales(scales, needed_scales(model, site, activations, len(rows)))
+    scales, enlarged = enlarge_scales(scales, needed_scales(model, site, reads, len(rows)))
     encoding = weight_encoding(scales, bits=bits, axis=site.axis)
     return PlannedWeight(site, encoding, scheme, enlarged)
 
 
 def needed_scales(
-    model: ir.Model, site: WeightSite, activations: dict[str, Encoding], rows: int
+    model: ir.Model, site: WeightSite, reads: ReadEncodings, rows: int
 ) -> npt.NDArray[np.float64]:
     """Return the smallest scale of each row with which no consumer overflows."""
     needed = np.zeros(rows)
     for consumer in site.consumers:
+        read = reads.read(consumer.input_tensor, consumer.node)
+        if read is None:
+            raise InternalError(f"'{consumer.input_tensor}' has no encoding for '{consumer.node}'")
         limits = ScaleLimits(
-            input=activations[consumer.input_tensor],
-            output=activations.get(consumer.output_tensor or ""),
+            input=read,
+            output=reads.made(consumer.output_tensor),
             bias=None if consumer.bias is None else initializer(model, consumer.bias),
         )
         smallest = minimum_scales(limits)

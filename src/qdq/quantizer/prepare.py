@@ -52,7 +52,8 @@ def prepare_model(model: ir.Model, settings: Settings) -> None:
 
 
 def _needed_opset(model: ir.Model, settings: Settings) -> int:
-    needed = max(_OPSET[settings.activation_bits], _OPSET[settings.weight_bits])
+    widths = (settings.activation_bits, settings.weight_bits, *settings.extra_bits)
+    needed = max(_OPSET[bits] for bits in widths)
     if any(node.op_type == "HardSigmoid" for node in model.graph):
         return max(needed, _HARD_SWISH_OPSET)
     return needed

@@ -12,15 +12,15 @@ from threadpoolctl import threadpool_limits
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.quantizer.decisions import Decision
 from qdq.quantizer.emit import emit_plan
-from qdq.quantizer.encoding import Encoding, fake_quantize, weight_encoding
+from qdq.quantizer.encoding import fake_quantize, weight_encoding
 from qdq.quantizer.guards import BIAS_LIMIT
 from qdq.quantizer.plan import PlannedBias, PlannedConstant, PlannedWeight, QuantizationPlan
 from qdq.quantizer.planner import initializer, needed_scales
+from qdq.quantizer.reads import ReadEncodings
 from qdq.quantizer.rounding import LayerProblem, Walk, find_layers
 from qdq.quantizer.rounding.layers import Layer
 from qdq.quantizer.rounding.moments import LayerMoments
 from qdq.quantizer.rounding.solve import Candidate
-from qdq.quantizer.settings import Settings
 from qdq.quantizer.task import Task
 from qdq.quantizer.weights import min_max_scales
 
@@ -48,7 +48,7 @@ def refine_plan(task: Task, plan: QuantizationPlan, *, progress: Progress = NO_P
     layers = find_layers(model, plan, task.placement.fused)
     if not layers:
         return Refined(plan, ())
-    encodings = {planned.site.tensor: planned.encoding for planned in plan.activations}
+    reads = ReadEncodings.of(plan.activations, plan.converts)
     chosen: dict[str, tuple[Layer, Candidate]] = {}
     decisions: list[Decision] = []
     progress.step("round", len(layers))
@@ -65,7 +65,7 @@ def refine_plan(task: Task, plan: QuantizationPlan, *, progress: Progress = NO_P
     ):
         for layer in layers:
             moments = walk.reach(layer)
-            problem = _problem(model, layer, moments, encodings, task.settings)
+            problem = _problem(model, layer, moments, reads)
             candidate, tried = walk.choose(problem)
             walk.settle(layer, candidate, initializer(model, layer.tensor).shape)
             chosen[layer.tensor] = layer, candidate
@@ -93,13 +93,15 @@ def _problem(
     model: ir.Model,
     layer: Layer,
     moments: LayerMoments,
-    encodings: Mapping[str, Encoding],
-    settings: Settings,
+    reads: ReadEncodings,
 ) -> LayerProblem:
     rows = layer.rows(initializer(model, layer.tensor))
     groups, channels, elements = rows.shape
-    site, bits, count = layer.planned.site, settings.weight_bits, groups * channels
-    needed = needed_scales(model, site, dict(encodings), count)
+    site, count = layer.planned.site, groups * channels
+    bits, consumer = layer.planned.encoding.bits, site.consumers[0]
+    needed = needed_scales(model, site, reads, count)
+    read = reads.read(consumer.input_tensor, consumer.node)
+    assert read is not None
     least = np.nextafter(needed.astype(np.float32), np.float32(np.inf)).reshape(groups, channels)
     flat = rows.reshape(count, elements)
     if site.axis is None:
@@ -114,7 +116,7 @@ def _problem(
         rows=rows,
         scales=scales,
         least=least,
-        bias_reach=BIAS_LIMIT / 2 * encodings[site.consumers[0].input_tensor].scale[0],
+        bias_reach=BIAS_LIMIT / 2 * read.scale[0],
         moments=moments,
         bits=bits,
     )

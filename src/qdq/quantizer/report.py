@@ -90,6 +90,7 @@ class QuantizationReport:
                 "activations": len(self.plan.activations),
                 "weights": len(self.plan.weights),
                 "constants": len(self.plan.constants),
+                "converts": len(self.plan.converts),
                 "float_islands": len(self.plan.islands),
             },
             "advice": self.advice.to_dict(),

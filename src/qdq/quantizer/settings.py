@@ -27,7 +27,11 @@ _ROUNDINGS: dict[str, Rounding] = {
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Resolved settings of one quantization; ``precision`` is the short name, e.g. ``w8a16``."""
+    """Resolved settings of one quantization; ``precision`` is the short name, e.g. ``w8a16``.
+
+    ``other_width_scheme`` is the range scheme of sites that are not ``activation_bits`` wide;
+    ``extra_bits`` are the widths that single nodes may have beside the setting's.
+    """
 
     precision: str
     weight_bits: int
@@ -36,6 +40,12 @@ class Settings:
     range_scheme_requested: str
     target: str
     rounding: Rounding = "auto"
+    other_width_scheme: RangeScheme = "min_max"
+    extra_bits: tuple[int, ...] = ()
+
+    def scheme_for(self, bits: int) -> RangeScheme:
+        """Return the range scheme of sites of ``bits`` bits."""
+        return self.range_scheme if bits == self.activation_bits else self.other_width_scheme
 
     def to_dict(self) -> dict[str, object]:
         """Return the JSON form."""
@@ -59,11 +69,11 @@ def resolve_settings(*, weights: str, activations: str, options: Options) -> Set
     target = str(options.get("quantize_target"))
     precision = check_quantize_target(weights, activations, target)
     requested = str(options.get("range_scheme"))
-    scheme: RangeScheme
-    if requested == "auto":
-        scheme = "mse_minimizer" if precision.activation_bits <= 8 else "min_max"
+    auto: tuple[RangeScheme, RangeScheme] = "mse_minimizer", "min_max"
+    if requested != "auto":
+        scheme = other = _SCHEMES[requested]
     else:
-        scheme = _SCHEMES[requested]
+        scheme, other = auto if precision.activation_bits <= 8 else auto[::-1]
     rounding: Rounding = _ROUNDINGS[str(options.get("rounding"))]
     return Settings(
         precision=precision.name,
@@ -73,4 +83,5 @@ def resolve_settings(*, weights: str, activations: str, options: Options) -> Set
         range_scheme_requested=requested,
         target=target,
         rounding=rounding,
+        other_width_scheme=other,
     )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from qdq.quantizer.data_flow import activation_values, is_float_constant
 from qdq.quantizer.node_roles import NodeRoles, assign_roles, data_inputs
+from qdq.quantizer.overrides import NO_OVERRIDES, Overrides
 from qdq.quantizer.placement import (
     ActivationSite,
     ConstantSite,
+    ConvertSite,
     Placement,
     WeightConsumer,
     WeightSite,
@@ -18,32 +21,42 @@ from qdq.quantizer.placement import (
 from qdq.quantizer.rules import OpFacts, TargetRules
 from qdq.quantizer.supergroups import find_supergroups
 from qdq.quantizer.ties import EncodingTies, tie_encodings
+from qdq.quantizer.widths import Widths, decide_widths
 
 __all__ = ["place_sites"]
 
 
-def place_sites(graph: ir.Graph, rules: TargetRules, *, activation_bits: int) -> Placement:
+def place_sites(
+    graph: ir.Graph,
+    rules: TargetRules,
+    *,
+    activation_bits: int,
+    overrides: Overrides = NO_OVERRIDES,
+) -> Placement:
     """Return every activation, weight and constant that ``rules`` quantizes in ``graph``.
 
     ``graph`` is prepared: topological order, named nodes, inferred types, no subgraphs.
+    ``activation_bits`` is the setting's width, from which ``overrides`` may differ by node.
     """
     nodes = list(graph)
     activations = activation_values(graph)
-    roles = assign_roles(nodes, activations, rules)
+    roles = assign_roles(nodes, activations, rules, overrides.floats)
     groups = find_supergroups([n for n in nodes if n in roles.facts], rules)
     sites = _site_values(nodes, activations, roles, groups)
-    ties = tie_encodings(nodes, sites, roles, rules, bits=activation_bits)
+    asked = overrides.activation_bits
+    widths = decide_widths(graph, roles, groups, asked, bits=activation_bits)
+    ties = tie_encodings(nodes, sites, roles, rules, width=widths.value)
     group_of = {node: group for group in groups for node in group}
     symmetric = _symmetric_owners(nodes, roles, rules, ties)
+    maker = _SiteMaker(ties, group_of, symmetric, widths, activation_bits)
     return Placement(
         target=rules.name,
         activations=tuple(
-            _activation_site(value, ties, group_of, symmetric)
-            for value in _in_graph_order(graph, nodes)
-            if value in sites
+            maker.activation(value) for value in _in_graph_order(graph, nodes) if value in sites
         ),
-        weights=_weight_sites(nodes, roles, group_of, rules),
-        constants=_constant_sites(nodes, roles, group_of, sites, ties),
+        weights=_weight_sites(nodes, roles, group_of, rules, overrides.weight_bits),
+        constants=_constant_sites(nodes, roles, sites, maker),
+        converts=_convert_sites(nodes, roles, sites, maker),
         islands=roles.islands,
         fused=tuple(tuple(node.name or "" for node in group) for group in groups),
     )
@@ -89,29 +102,73 @@ def _is_table(value: ir.Value, node: ir.Node) -> bool:
     return is_float_constant(value) and node.op_type.startswith("Gather")
 
 
-def _activation_site(
-    value: ir.Value,
-    ties: EncodingTies,
-    group_of: dict[ir.Node, tuple[ir.Node, ...]],
-    symmetric: set[ir.Value],
-) -> ActivationSite:
-    owner = ties.owner(value)
-    producer = value.producer()
-    if value in ties.rule:
-        rule = ties.rule[value]
-    elif producer is None:
-        rule = "graph input"
-    elif producer in group_of:
-        rule = f"supergroup {'+'.join(node.op_type for node in group_of[producer])}"
-    else:
-        rule = f"output of {producer.op_type}"
-    fixed = ties.fixed.get(owner)
-    return ActivationSite(
-        tensor=_name(value),
-        owner=_name(owner),
-        rule=f"{rule}, fixed range" if fixed and owner is value else rule,
-        fixed=fixed,
-        symmetric=owner in symmetric,
+@dataclass(frozen=True, slots=True)
+class _SiteMaker:
+    """Makes sites from what has been decided; ``bits`` is the setting's width."""
+
+    ties: EncodingTies
+    group_of: dict[ir.Node, tuple[ir.Node, ...]]
+    symmetric: set[ir.Value]
+    widths: Widths
+    bits: int
+
+    def activation(self, value: ir.Value) -> ActivationSite:
+        owner, width = self.ties.owner(value), self.widths.value[value]
+        fixed = self.fixed(owner, width)
+        rule = self._rule(value)
+        return ActivationSite(
+            tensor=_name(value),
+            owner=_name(owner),
+            rule=f"{rule}, fixed range" if fixed and owner is value else rule,
+            fixed=fixed,
+            symmetric=owner in self.symmetric,
+            bits=self.own(width),
+        )
+
+    def fixed(self, owner: ir.Value, width: int) -> tuple[float, int] | None:
+        return self.ties.fixed.get(owner, {}).get(width)
+
+    def own(self, width: int) -> int | None:
+        """Return ``width`` where it is not the setting's."""
+        return None if width == self.bits else width
+
+    def _rule(self, value: ir.Value) -> str:
+        producer = value.producer()
+        if value in self.ties.rule:
+            return self.ties.rule[value]
+        if producer is None:
+            return "graph input"
+        if producer in self.group_of:
+            return f"supergroup {'+'.join(node.op_type for node in self.group_of[producer])}"
+        return f"output of {producer.op_type}"
+
+
+def _convert_sites(
+    nodes: list[ir.Node], roles: NodeRoles, sites: set[ir.Value], maker: _SiteMaker
+) -> tuple[ConvertSite, ...]:
+    """Return the converts of values that a node reads in another width than they are made in."""
+    uses: dict[tuple[ir.Value, ir.Value, int], list[tuple[ir.Node, int]]] = {}
+    for node in nodes:
+        facts = roles.facts.get(node)
+        if facts is None:
+            continue
+        width = maker.widths.node[node]
+        for position, value in data_inputs(node, facts):
+            if value in sites and maker.widths.value[value] != width:
+                shared = node.outputs[0] if facts.op_class == "backward_tie" else value
+                key = (value, maker.ties.owner(shared), width)
+                uses.setdefault(key, []).append((node, position))
+    return tuple(
+        ConvertSite(
+            tensor=_name(value),
+            owner=_name(owner),
+            bits=width,
+            rule=f"{width} bits for {', '.join(dict.fromkeys(n.op_type for n, _ in users))}",
+            uses=tuple((_node_name(node), position) for node, position in users),
+            fixed=maker.fixed(owner, width),
+            symmetric=owner in maker.symmetric,
+        )
+        for (value, owner, width), users in uses.items()
     )
 
 
@@ -135,8 +192,9 @@ def _weight_sites(
     roles: NodeRoles,
     group_of: dict[ir.Node, tuple[ir.Node, ...]],
     rules: TargetRules,
+    bits: Mapping[str, int],
 ) -> tuple[WeightSite, ...]:
-    uses: dict[tuple[str, int | None], list[ir.Node]] = {}
+    uses: dict[tuple[str, int | None, int | None], list[ir.Node]] = {}
     for node in nodes:
         facts = roles.facts.get(node)
         if facts is None or facts.weight_input is None:
@@ -144,7 +202,8 @@ def _weight_sites(
         weight = node.inputs[facts.weight_input]
         if weight is not None and is_float_constant(weight):
             axis = _channel_axis(node, facts, weight, rules)
-            uses.setdefault((_name(weight), axis), []).append(node)
+            key = (_name(weight), axis, bits.get(_node_name(node)))
+            uses.setdefault(key, []).append(node)
     return tuple(
         WeightSite(
             tensor=name,
@@ -153,8 +212,9 @@ def _weight_sites(
             + ("per tensor" if axis is None else f"per channel along axis {axis}"),
             uses=tuple((_node_name(n), roles.facts[n].weight_input or 0) for n in users),
             consumers=tuple(_consumer(n, roles.facts[n], group_of.get(n, (n,))) for n in users),
+            bits=width,
         )
-        for (name, axis), users in uses.items()
+        for (name, axis, width), users in uses.items()
     )
 
 
@@ -192,30 +252,29 @@ def _consumer(node: ir.Node, facts: OpFacts, group: tuple[ir.Node, ...]) -> Weig
 
 
 def _constant_sites(
-    nodes: list[ir.Node],
-    roles: NodeRoles,
-    group_of: dict[ir.Node, tuple[ir.Node, ...]],
-    sites: set[ir.Value],
-    ties: EncodingTies,
+    nodes: list[ir.Node], roles: NodeRoles, sites: set[ir.Value], maker: _SiteMaker
 ) -> tuple[ConstantSite, ...]:
-    uses: dict[tuple[str, str | None], list[tuple[ir.Node, int]]] = {}
+    group_of = maker.group_of
+    uses: dict[tuple[str, str | None, int | None], list[tuple[ir.Node, int]]] = {}
     for node in nodes:
         facts = roles.facts.get(node)
         if facts is None or _adds_bias(node, group_of) or not _ends_in_site(node, sites, group_of):
             continue
         shares = facts.op_class in ("movement", "backward_tie")
-        like = _name(ties.owner(node.outputs[0])) if shares else None
+        like = _name(maker.ties.owner(node.outputs[0])) if shares else None
+        width = maker.own(maker.widths.node[node])
         for position, value in data_inputs(node, facts):
             if is_float_constant(value):
-                uses.setdefault((_name(value), like), []).append((node, position))
+                uses.setdefault((_name(value), like, width), []).append((node, position))
     return tuple(
         ConstantSite(
             tensor=name,
             rule=f"constant operand of {users[0][0].op_type}",
             uses=tuple((_node_name(node), position) for node, position in users),
             like=like,
+            bits=width,
         )
-        for (name, like), users in uses.items()
+        for (name, like, width), users in uses.items()
     )
 
 

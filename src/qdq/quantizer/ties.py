@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import onnx_ir as ir
 
 from qdq.quantizer.node_roles import NodeRoles
@@ -13,14 +15,15 @@ __all__ = ["EncodingTies", "tie_encodings"]
 class EncodingTies:
     """Groups of values with one encoding; the owner's statistics decide it.
 
-    ``fixed`` maps an owner to its (scale, zero point) where the op's range is known;
-    ``rule`` maps a value to the reason for its tie.
+    ``fixed`` maps an owner to its (scale, zero point) by bits where the op's range is known;
+    ``rule`` maps a value to the reason for its tie; ``width`` has the bits of all values.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, width: Mapping[ir.Value, int]) -> None:
+        self.width = width
         self._parent: dict[ir.Value, ir.Value] = {}
         self._members: dict[ir.Value, list[ir.Value]] = {}
-        self.fixed: dict[ir.Value, tuple[float, int]] = {}
+        self.fixed: dict[ir.Value, dict[int, tuple[float, int]]] = {}
         self.rule: dict[ir.Value, str] = {}
 
     def owner(self, value: ir.Value) -> ir.Value:
@@ -49,15 +52,17 @@ def tie_encodings(
     sites: set[ir.Value],
     roles: NodeRoles,
     rules: TargetRules,
-    *,
-    bits: int,
+    width: Mapping[ir.Value, int],
 ) -> EncodingTies:
-    """Return the ties among ``sites``; ``nodes`` are in topological order."""
-    ties = EncodingTies()
-    lookups: dict[ir.Value, ir.Value] = {}
+    """Return the ties among ``sites``, of the given widths; ``nodes`` are in topological order.
+
+    An encoding belongs to an owner *and* a width: tied tensors of two widths have one range.
+    """
+    ties = EncodingTies(width)
+    lookups: dict[tuple[ir.Value, int], ir.Value] = {}
     quantized = [(node, roles.facts[node]) for node in nodes if node in roles.facts]
     for node, facts in quantized:
-        _fix_range(node, rules, bits, ties)
+        _fix_range(node, rules, ties)
         if facts.op_class in ("movement", "forward_tie"):
             _tie_outputs(node, facts, sites, ties, lookups)
     for node, facts in quantized:
@@ -66,9 +71,9 @@ def tie_encodings(
     return ties
 
 
-def _fix_range(node: ir.Node, rules: TargetRules, bits: int, ties: EncodingTies) -> None:
-    fixed = rules.fixed_ranges.get((node.op_type, bits))
-    if fixed is not None:
+def _fix_range(node: ir.Node, rules: TargetRules, ties: EncodingTies) -> None:
+    fixed = rules.fixed_range_of(node.op_type)
+    if ties.width[node.outputs[0]] in fixed:
         ties.fixed[node.outputs[0]] = fixed
 
 
@@ -77,7 +82,7 @@ def _tie_outputs(
     facts: OpFacts,
     sites: set[ir.Value],
     ties: EncodingTies,
-    lookups: dict[ir.Value, ir.Value],
+    lookups: dict[tuple[ir.Value, int], ir.Value],
 ) -> None:
     """Tie outputs to the input; of a constant table, to its first lookup, which the table follows.
 
@@ -90,7 +95,8 @@ def _tie_outputs(
     for value in node.outputs:
         if value not in sites:
             continue
-        owner = lookups.setdefault(source, value) if source.is_initializer() else source
+        key = (source, ties.width[value])
+        owner = lookups.setdefault(key, value) if source.is_initializer() else source
         if owner in sites and owner is not value:
             rule = f"shares the encoding of '{owner.name}' through {node.op_type}"
             ties.tie(value, owner, rule)
@@ -109,19 +115,23 @@ def _tie_inputs(
     positions = range(len(node.inputs)) if facts.data is None else facts.data
     inputs = [v for v in (node.inputs[i] for i in positions if i < len(node.inputs)) if v]
     owners = [ties.owner(v) for v in inputs if v in sites]
-    ranges = {ties.fixed.get(owner) for owner in owners}
-    if len(ranges) == 1 and None not in ranges and len(owners) == len(inputs):
-        ties.fixed[ties.owner(output)] = next(r for r in ranges if r)
+    ranges = [ties.fixed.get(owner) for owner in owners]
+    if ranges and ranges[0] and ranges.count(ranges[0]) == len(inputs):
+        ties.fixed[ties.owner(output)] = ranges[0]
         return
     for value in inputs:
-        if value in sites and _may_take(value, rules, ties):
+        if value in sites and _may_take(value, output, rules, ties):
             ties.tie(value, output, f"tied to '{output.name}' by {node.op_type} '{node.name}'")
 
 
-def _may_take(value: ir.Value, rules: TargetRules, ties: EncodingTies) -> bool:
-    """Tell whether another encoding for ``value`` would constrain no other reader."""
+def _may_take(value: ir.Value, output: ir.Value, rules: TargetRules, ties: EncodingTies) -> bool:
+    """Tell whether the encoding of ``output`` for ``value`` would constrain no other reader.
+
+    Values of another width have a convert before the node, which takes it instead.
+    """
     owner = ties.owner(value)
-    if owner in ties.fixed:
+    alike = all(ties.width[v] == ties.width[output] for v in ties.members(owner))
+    if owner in ties.fixed or not alike:
         return False
     if rules.tie_concat_with_shared_inputs:
         return not owner.is_graph_input()

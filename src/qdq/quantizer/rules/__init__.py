@@ -52,6 +52,10 @@ class TargetRules:
     dynamic_matmul_symmetric_second: bool
     tie_concat_with_shared_inputs: bool
 
+    def fixed_range_of(self, op_type: str) -> dict[int, tuple[float, int]]:
+        """Return (scale, zero point) by bits for an op whose range is known; empty for others."""
+        return {b: fixed for (op, b), fixed in self.fixed_ranges.items() if op == op_type}
+
 
 @cache
 def load_ops() -> dict[str, OpFacts]:
