@@ -60,8 +60,8 @@ def sqnr_of(model, plan, data):
     ):
         for sample in data:
             left, right = expected.run(sample), actual.run(sample)
-            for name, values in left.items():
-                values = values.astype(np.float64)
+            for name in left:
+                values = left[name].astype(np.float64)
                 power[name] = power.get(name, 0.0) + float(np.sum(values**2))
                 error[name] = error.get(name, 0.0) + float(np.sum((values - right[name]) ** 2))
     return min(
@@ -89,8 +89,8 @@ def test_every_encoding_is_a_site_once(net, planned):
     parts = site_parts(net, planned)
     places = {"activations": [], "weights": [], "constants": []}
     for part in parts:
-        for kind, found in places.items():
-            found += getattr(part, kind)
+        for kind in places:
+            places[kind] += getattr(part, kind)
     for kind, found in places.items():
         assert sorted(found) == list(range(len(getattr(planned, kind))))
     owners = [part.name for part in parts if part.kind == "activation"]
