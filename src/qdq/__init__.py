@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qdq.base.errors import (
+        AccuracyError,
         ChildCrashError,
         ChildMemoryError,
         ChildTimeoutError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from qdq.library import compare, compile, inspect, link, lint, profile, quantize, run
 
 __all__ = [
+    "AccuracyError",
     "ChildCrashError",
     "ChildMemoryError",
     "ChildTimeoutError",

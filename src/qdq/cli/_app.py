@@ -27,7 +27,8 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     help="Quantize, compile, run, profile and compare neural networks for edge devices.",
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 an accuracy bound is missed, "
+    "130 interrupted.",
 )
 
 _DATA = "an .h5 in the client's layout, an .npz (samples on axis 0), or a folder of .npy"

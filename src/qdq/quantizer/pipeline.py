@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -20,6 +20,15 @@ from qdq.quantizer.calibrate import collect_statistics
 from qdq.quantizer.emit import emit_plan
 from qdq.quantizer.figures import Figures, collect_figures
 from qdq.quantizer.gates import GateModel, choose_ranges, plan_of, take_best
+from qdq.quantizer.mixed import (
+    Latency,
+    ShareChoice,
+    Widened,
+    lift_worst,
+    mixed_request,
+    require_bounds,
+    widen_plan,
+)
 from qdq.quantizer.overrides import NO_OVERRIDES, Overrides
 from qdq.quantizer.plan import QuantizationPlan
 from qdq.quantizer.planner import statistics_request
@@ -31,6 +40,7 @@ from qdq.quantizer.settings import Settings, resolve_settings
 from qdq.quantizer.sites import place_sites
 from qdq.quantizer.splits import SMALLEST_GATE, SMALLEST_REPORT, Splits, split_samples
 from qdq.quantizer.task import Task
+from qdq.runtime.metrics import Metrics
 
 __all__ = ["Quantized", "quantize_model"]
 
@@ -56,6 +66,7 @@ def quantize_model(
     options: Options,
     overrides: Overrides = NO_OVERRIDES,
     figures: bool = False,
+    latency: Latency | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Quantized:
     """Return ``model`` as fake-quantized ONNX, calibrated on ``samples``.
@@ -63,11 +74,14 @@ def quantize_model(
     ``model`` is a float32 ONNX model with static input shapes and is used up.  Samples are read
     one at a time, in the order of their content, so that a permutation of them changes nothing.
     ``overrides`` are by names of nodes as the prepared graph has them.
-    ``figures`` also counts what the HTML report draws.
-    Raises PrecisionError, OptionError, DatasetError, ModelInvalidError or UnsupportedError.
+    ``figures`` also counts what the HTML report draws, and ``latency`` measures models for
+    ``--pareto``.  Raises PrecisionError, OptionError, DatasetError, ModelInvalidError,
+    UnsupportedError, or AccuracyError where no model meets the bounds.
     """
     settings = resolve_settings(weights=weights, activations=activations, options=options)
     settings = replace(settings, extra_bits=overrides.bits)
+    mixed = mixed_request(options, settings)
+    settings = mixed.widen(settings)
     watch = _Watch()
     with watch.stage("prepare"):
         fit_samples(samples, _input_layouts(model))
@@ -76,17 +90,37 @@ def quantize_model(
         placement = place_sites(model.graph, rules, activation_bits=bits, overrides=overrides)
         splits = split_samples(content_order(samples))
         held_out, calibration = splits.report, splits.calibration
+        judged = held_out or calibration[:_LARGEST_REPORT]
+        gated = splits.gate or calibration[:_LARGEST_REPORT]
     with watch.stage("calibrate"):
-        request = statistics_request(model, placement, settings, histograms=figures)
+        observed = mixed.observed(placement)
+        request = statistics_request(model, observed, settings, histograms=figures)
         statistics = collect_statistics(model, samples, calibration, request, progress=progress)
     task = Task(model, placement, samples, splits, settings, overrides)
     with watch.stage("plan"):
         gate = GateModel(model, samples, splits.gate) if splits.gate else None
         task, decisions = choose_ranges(task, statistics, gate)
+        task, share = lift_worst(task, statistics, mixed, gated, progress=progress)
         settings, plan = task.settings, plan_of(task, statistics)
     with watch.stage("round"):
         taken = take_best(task, plan, statistics, gate, progress=progress)
-        plan, decisions = taken.plan, (*decisions, *taken.decisions)
+        plan = taken.plan
+    widened = Widened(task, plan, taken.decisions)
+    if mixed.searches:
+        with watch.stage("widths"):
+            widened = widen_plan(
+                taken,
+                task,
+                statistics,
+                mixed,
+                gated,
+                gate=gate,
+                judge=_judge(task, judged, progress),
+                latency=latency,
+                progress=progress,
+            )
+            task, plan = widened.task, widened.plan
+    decisions = (*decisions, *widened.decisions)
     with watch.stage("emit"):
         quantized = model.clone()
         emit_plan(quantized, plan)
@@ -95,9 +129,9 @@ def quantize_model(
     if options.get_flag("sensitivity"):
         with watch.stage("sensitivity"):
             sensitivity = _sensitivity(task, plan, progress)
-    judged = held_out or calibration[:_LARGEST_REPORT]
     with watch.stage("report"):
         outputs = measure_outputs(model, quantized, samples, judged, progress=progress)
+        require_bounds(mixed.bounds, outputs)
         layers = measure_layers(model, quantized, samples, judged, progress=progress)
     with watch.stage("advise"):
         facts = input_facts(samples, calibration)
@@ -119,12 +153,34 @@ def quantize_model(
         advice=advice,
         figures=drawn,
         sensitivity=sensitivity,
+        share=share,
+        widths=widened.choice,
+        curve=widened.curve,
         stages=tuple(watch.costs),
-        notices=_notices(plan, splits, samples=len(samples)),
+        notices=(*_notices(plan, splits, samples=len(samples)), *_told_widths(share, widened)),
     )
     for notice in report.notices:
         progress.notice(notice)
     return Quantized(quantized, plan, report)
+
+
+def _judge(
+    task: Task, judged: Sequence[int], progress: Progress
+) -> Callable[[QuantizationPlan], dict[str, Metrics]]:
+    """Return the measure of the report, for plans that may become the final one."""
+
+    def measured(plan: QuantizationPlan) -> dict[str, Metrics]:
+        quantized = task.model.clone()
+        emit_plan(quantized, plan)
+        outputs = measure_outputs(task.model, quantized, task.samples, judged, progress=progress)
+        return {name: it for name, it in outputs.items() if it.sqnr_db is not None}
+
+    return measured
+
+
+def _told_widths(share: ShareChoice | None, widened: Widened) -> tuple[str, ...]:
+    told = () if share is None else (share.notice(),)
+    return told if widened.choice is None else (*told, widened.choice.notice())
 
 
 def _sensitivity(task: Task, plan: QuantizationPlan, progress: Progress) -> Sensitivity:

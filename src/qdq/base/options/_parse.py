@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from qdq.base.errors import OptionError
 from qdq.base.options._result import Options
 from qdq.base.options._table import JobKind, OptionSpec, OptionTable, option_table
-from qdq.base.options._values import OptionValue, merge_pairs, read_value
+from qdq.base.options._values import OptionValue, merge_values, read_value
 from qdq.base.options._words import Given, split_options
 
 __all__ = ["parse_options"]
@@ -94,7 +94,7 @@ def _read(given: Sequence[Given], specs: Mapping[str, OptionSpec]) -> dict[str, 
         spec = specs[option.name]
         value = read_value(spec, option.value)
         if option.name in values:
-            value = merge_pairs(spec, values[option.name], value)
+            value = merge_values(spec, values[option.name], value)
         values[option.name] = value
     return values
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from qdq.base.errors import OptionError
-from qdq.base.options._table import OptionSpec, ValueKind
+from qdq.base.options._table import FloatRange, OptionSpec, ValueKind
 
-__all__ = ["OptionValue", "Pairs", "merge_pairs", "read_value", "write_value"]
+__all__ = ["OptionValue", "Pairs", "merge_pairs", "merge_values", "read_value", "write_value"]
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 OptionValue: TypeAlias = bool | int | float | str | tuple[str, ...] | Pairs
@@ -25,20 +25,32 @@ def read_value(spec: OptionSpec, text: str | None) -> OptionValue:
     if text is None:
         if spec.kind is ValueKind.FLAG:
             return True
+        if spec.bare:
+            return ()
         raise OptionError(f"Option {spec.flag} needs a value", remedy=_legal(spec))
     return _READERS[spec.kind](spec, text)
 
 
 def write_value(spec: OptionSpec, value: OptionValue) -> str | None:
-    """Return the text of ``value``, or None for a flag that is set."""
+    """Return the text of ``value``, or None where the name alone says it."""
     if spec.kind is ValueKind.FLAG:
         return None if value else "false"
     if spec.kind is ValueKind.FLOAT:
         return repr(value)
     if isinstance(value, tuple):
+        if not value:
+            return None
         separator = ";" if spec.kind is ValueKind.PAIRS else ","
         return separator.join(it if isinstance(it, str) else "=".join(it) for it in value)
     return str(value)
+
+
+def merge_values(spec: OptionSpec, first: OptionValue, second: OptionValue) -> OptionValue:
+    """Unite two occurrences of a mergeable option; items of a list stand once, in order."""
+    if spec.kind is ValueKind.PAIRS:
+        return merge_pairs(spec, first, second)
+    assert isinstance(first, tuple) and isinstance(second, tuple)
+    return tuple(dict.fromkeys(str(item) for item in (*first, *second)))
 
 
 def merge_pairs(spec: OptionSpec, first: OptionValue, second: OptionValue) -> Pairs:
@@ -76,11 +88,16 @@ def _int(spec: OptionSpec, text: str) -> int:
     return int(_bounded(spec, int(text), text))
 
 
-def _float(spec: OptionSpec, text: str) -> float:
+def _number(text: str) -> float:
+    """Return a decimal number, NaN for anything else."""
     try:
-        value = float(text) if text.isascii() and "_" not in text else math.nan
+        return float(text) if text.isascii() and "_" not in text else math.nan
     except ValueError:
-        value = math.nan
+        return math.nan
+
+
+def _float(spec: OptionSpec, text: str) -> float:
+    value = _number(text)
     if not math.isfinite(value):
         raise _wrong(spec, text)
     return _bounded(spec, value, text) + 0.0
@@ -138,7 +155,12 @@ def _key_value(spec: OptionSpec, key: str, value: str) -> str:
     values = legal[key]
     if not values:
         return value
-    if isinstance(values, range):
+    if isinstance(values, FloatRange):
+        number = _number(value)
+        if values.lowest <= number <= values.highest:
+            return f"{number:g}"
+        remedy = f"Give a number from {values.lowest:g} to {values.highest:g}"
+    elif isinstance(values, range):
         if _INT.fullmatch(value) and int(value) in values:
             return str(int(value))
         remedy = f"Give a whole number from {values[0]} to {values[-1]}"

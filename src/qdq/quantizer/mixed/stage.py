@@ -1,0 +1,85 @@
+"""Mixed precision as stages of the pipeline: before weights are rounded, and after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from qdq.base.progress import NO_PROGRESS, Progress
+from qdq.quantizer.calibrate import Statistics
+from qdq.quantizer.decisions import Decision
+from qdq.quantizer.gates import GateModel, plan_of, take_best
+from qdq.quantizer.mixed.bound import Judge, WidthChoice, can_lift, meet_bounds
+from qdq.quantizer.mixed.curve import CurvePoint, Latency, trace_curve
+from qdq.quantizer.mixed.request import MixedRequest
+from qdq.quantizer.mixed.share import ShareChoice, lift_share
+from qdq.quantizer.mixed.space import WidthSpace
+from qdq.quantizer.mixed.units import find_units
+from qdq.quantizer.plan import QuantizationPlan
+from qdq.quantizer.refine import Refined
+from qdq.quantizer.sensitivity import Probe
+from qdq.quantizer.task import Task
+
+__all__ = ["Widened", "lift_worst", "widen_plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Widened:
+    """What became of task and plan, and what is told of it."""
+
+    task: Task
+    plan: QuantizationPlan
+    decisions: tuple[Decision, ...]
+    choice: WidthChoice | None = None
+    curve: tuple[CurvePoint, ...] | None = None
+
+
+def lift_worst(
+    task: Task,
+    statistics: Statistics,
+    request: MixedRequest,
+    order: Sequence[int],
+    *,
+    progress: Progress = NO_PROGRESS,
+) -> tuple[Task, ShareChoice | None]:
+    """Return the task with the share of layers lifted that was asked for, judged on ``order``."""
+    if request.share is None:
+        return task, None
+    probe = Probe(task.model, task.samples, order)
+    return lift_share(task, plan_of(task, statistics), probe, request.share, progress=progress)
+
+
+def widen_plan(
+    refined: Refined,
+    task: Task,
+    statistics: Statistics,
+    request: MixedRequest,
+    order: Sequence[int],
+    *,
+    gate: GateModel | None,
+    judge: Judge,
+    latency: Latency | None,
+    progress: Progress = NO_PROGRESS,
+) -> Widened:
+    """Return the plan that meets the bounds, and the curve, as far as they were asked for.
+
+    ``refined`` has nothing lifted; sets are searched on samples ``order``, and ``judge`` measures
+    on those of the report.  Raises AccuracyError where no plan meets the bounds.
+    """
+
+    def refine(task: Task, plan: QuantizationPlan) -> Refined:
+        return take_best(task, plan, statistics, gate, progress=progress)
+
+    units = find_units(task) if can_lift(task) else ()
+    space = WidthSpace(task, statistics, units, Probe(task.model, task.samples, order))
+    found = Widened(task, refined.plan, refined.decisions)
+    if request.bounds:
+        mixed = meet_bounds(space, refined.plan, request.bounds, judge, refine, progress=progress)
+        decisions = refined.decisions if mixed.decisions is None else mixed.decisions
+        found = Widened(mixed.task, mixed.plan, decisions, mixed.choice)
+    if request.curve:
+        if space.weights is None and units:
+            space.with_weights(refine)
+        curve = trace_curve(space, refined.plan, judge, latency, progress=progress)
+        found = replace(found, curve=curve)
+    return found
