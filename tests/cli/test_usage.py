@@ -24,6 +24,8 @@ COMMANDS = (
     "inspect",
     "doctor",
     "lint",
+    "sensitivity",
+    "pareto",
     "link",
     "placement",
 )

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from qdq.base.errors import OptionError
+from qdq.base.options import Options
 
-__all__ = ["AccuracyBound", "parse_bounds"]
+__all__ = ["AccuracyBound", "bounds_of", "parse_bounds"]
 
 _BOUND = re.compile(r"(?:(.+):)?(sqnr|cosine|psnr|top1_agreement)>=(-?[0-9]{1,6}(?:\.[0-9]{1,9})?)")
 _HIGHEST = {"sqnr": 200.0, "psnr": 100.0, "cosine": 1.0, "top1_agreement": 1.0}
@@ -70,3 +71,9 @@ def parse_bounds(texts: Iterable[str]) -> tuple[AccuracyBound, ...]:
                 remedy="Keep one of them",
             )
     return tuple(bounds.values())
+
+
+def bounds_of(options: Options) -> tuple[AccuracyBound, ...]:
+    """Return the bounds that the options of a quantize job give; raise OptionError."""
+    texts = options.get("accuracy_bound") or ()
+    return parse_bounds(map(str, texts)) if isinstance(texts, tuple) else ()

@@ -11,6 +11,7 @@ import typer
 from qdq.base.errors import SpecError
 from qdq.cli._exits import FAILED, USAGE, CommandGroup
 from qdq.cli._lint import add_lint
+from qdq.cli._mixed import add_mixed
 from qdq.cli._output import print_json, print_report
 from qdq.cli._progress import show_progress
 from qdq.cli._qnn import add_qnn
@@ -350,5 +351,6 @@ def doctor(*, as_json: Json = False) -> None:
 
 
 add_lint(app)
+add_mixed(app)
 add_qnn(app)
 add_commands(app)

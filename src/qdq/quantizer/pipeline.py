@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import onnx_ir as ir
 
@@ -18,16 +19,16 @@ from qdq.dataset import InputLayout, Samples, content_order, fit_samples
 from qdq.quantizer.advisor import advise, input_facts
 from qdq.quantizer.calibrate import collect_statistics
 from qdq.quantizer.emit import emit_plan
-from qdq.quantizer.figures import Figures, collect_figures
+from qdq.quantizer.figures import collect_figures
 from qdq.quantizer.gates import GateModel, choose_ranges, plan_of, take_best
 from qdq.quantizer.mixed import (
     Latency,
     ShareChoice,
     Widened,
+    WidthStage,
     lift_worst,
     mixed_request,
     require_bounds,
-    widen_plan,
 )
 from qdq.quantizer.overrides import NO_OVERRIDES, Overrides
 from qdq.quantizer.plan import QuantizationPlan
@@ -43,6 +44,8 @@ from qdq.quantizer.task import Task
 from qdq.runtime.metrics import Metrics
 
 __all__ = ["Quantized", "quantize_model"]
+
+_T = TypeVar("_T")
 
 # Without a report split, figures are told on this many of the calibration samples.
 _LARGEST_REPORT = 32
@@ -105,30 +108,19 @@ def quantize_model(
     with watch.stage("round"):
         taken = take_best(task, plan, statistics, gate, progress=progress)
         plan = taken.plan
-    widened = Widened(task, plan, taken.decisions)
-    if mixed.searches:
-        with watch.stage("widths"):
-            widened = widen_plan(
-                taken,
-                task,
-                statistics,
-                mixed,
-                gated,
-                gate=gate,
-                judge=_judge(task, judged, progress),
-                latency=latency,
-                progress=progress,
-            )
-            task, plan = widened.task, widened.plan
+    search = WidthStage(task, statistics, mixed, gated, gate, _judge(task, judged, progress))
+    widened = watch.when(
+        mixed.searches, "widths", lambda: search.widen(taken, latency, progress=progress)
+    ) or Widened(task, plan, taken.decisions)
+    task, plan = widened.task, widened.plan
     decisions = (*decisions, *widened.decisions)
     with watch.stage("emit"):
         quantized = model.clone()
         emit_plan(quantized, plan)
         _sign(quantized, settings)
-    sensitivity: Sensitivity | None = None
-    if options.get_flag("sensitivity"):
-        with watch.stage("sensitivity"):
-            sensitivity = _sensitivity(task, plan, progress)
+    sensitivity = watch.when(
+        options.get_flag("sensitivity"), "sensitivity", lambda: _sensitivity(task, plan, progress)
+    )
     with watch.stage("report"):
         outputs = measure_outputs(model, quantized, samples, judged, progress=progress)
         require_bounds(mixed.bounds, outputs)
@@ -136,10 +128,9 @@ def quantize_model(
     with watch.stage("advise"):
         facts = input_facts(samples, calibration)
         advice = advise(statistics.trace, facts, plan.activations)
-    drawn: Figures | None = None
-    if figures:
-        with watch.stage("figures"):
-            drawn = collect_figures(model, quantized, statistics, plan)
+    drawn = watch.when(
+        figures, "figures", lambda: collect_figures(model, quantized, statistics, plan)
+    )
     report = QuantizationReport(
         settings=settings,
         plan=plan,
@@ -247,6 +238,13 @@ class _Watch:
         start = time.perf_counter()
         yield
         self.costs.append(StageCost(name, time.perf_counter() - start, _peak_memory()))
+
+    def when(self, wanted: bool, name: str, run: Callable[[], _T]) -> _T | None:
+        """Run a stage that not every job has; None where it is not wanted."""
+        if not wanted:
+            return None
+        with self.stage(name):
+            return run()
 
 
 def _peak_memory() -> int:

@@ -14,6 +14,7 @@ from qdq.report.overview import outputs_section, stages_section, summary_section
 from qdq.report.sensitivity import sensitivity_section
 from qdq.report.sites import sites_section
 from qdq.report.weights import weights_section
+from qdq.report.widths import widths_section
 
 __all__ = ["html_page"]
 
@@ -25,11 +26,12 @@ def html_page(report: QuantizationReport) -> str:
     """
     style = files("qdq.report").joinpath("style.css").read_text(encoding="utf-8")
     title = f"Quantization report, {report.settings.precision}"
-    sensitivity = sensitivity_section(report)
+    sensitivity, widths = sensitivity_section(report), widths_section(report)
     sections = (
         summary_section(report),
         outputs_section(report),
         layers_section(report),
+        widths,
         sensitivity,
         sites_section(report),
         weights_section(report),
@@ -46,7 +48,7 @@ def html_page(report: QuantizationReport) -> str:
         # The only markup that is not built of elements: a file of this package.
         element("style", Markup(style)),
     )
-    contents = _contents({"Sensitivity": sensitivity})
+    contents = _contents({"Widths": widths, "Sensitivity": sensitivity})
     body = element("body", element("h1", title), contents, element("main", sections))
     html = element("html", head, body, lang="en", xmlns="http://www.w3.org/1999/xhtml")
     return join((Markup("<!DOCTYPE html>\n"), html, Markup("\n")))

@@ -5,18 +5,18 @@ from qdq.quantizer.mixed.bounds import check_bounds, require_bounds
 from qdq.quantizer.mixed.curve import CurvePoint, Latency
 from qdq.quantizer.mixed.request import MixedRequest, mixed_request
 from qdq.quantizer.mixed.share import ShareChoice
-from qdq.quantizer.mixed.stage import Widened, lift_worst, widen_plan
+from qdq.quantizer.mixed.stage import Widened, WidthStage, lift_worst
 
 __all__ = [
     "CurvePoint",
     "Latency",
     "MixedRequest",
     "ShareChoice",
-    "WidthChoice",
     "Widened",
+    "WidthChoice",
+    "WidthStage",
     "check_bounds",
     "lift_worst",
     "mixed_request",
     "require_bounds",
-    "widen_plan",
 ]

@@ -7,7 +7,7 @@ the end everything is lifted.  So the report split decides when to stop, never w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,42 +146,26 @@ def meet_bounds(
     if not lifts:
         raise _missed(space, found, "with everything as it was asked for")
     every, best = space.task_of(space.every), space.with_weights(refine)
-    tried = 1
-    for lifted, bounded in _proposals(space, plan, bounds, lambda: found, progress):
-        task = space.task_of(lifted)
-        refined = _better(space, lifted, refine(task, space.plan(lifted)), bounded)
-        tried += 1
-        found = check_bounds(bounds, judge(refined.plan))
-        if not shortfall_db(found):
-            choice = _choice(space, lifted, found, tried)
-            return MixedPrecision(task, refined.plan, choice, refined.decisions)
-    found = check_bounds(bounds, judge(best.plan))
-    if shortfall_db(found):
-        raise _missed(space, found, "with every layer at 16 bits")
-    choice = _choice(space, space.every, found, tried + 1)
-    return MixedPrecision(every, best.plan, choice, best.decisions)
-
-
-def _proposals(
-    space: WidthSpace,
-    plan: QuantizationPlan,
-    bounds: Sequence[AccuracyBound],
-    last: Callable[[], Sequence[BoundResult]],
-    progress: Progress,
-) -> Iterator[tuple[frozenset[int], tuple[AccuracyBound, ...]]]:
-    """Yield sets with the bounds that they meet on the gate split, each with a larger margin.
-
-    ``last`` tells how the one before did on the report split.
-    """
     search = _Search(space, plan, bounds, progress)
-    asked, tried = _MARGIN_DB, set[frozenset[int]]()
+    asked, tried = _MARGIN_DB, [frozenset[int]()]
     for _ in range(_ROUNDS):
         lifted = search.cheapest(asked)
         if lifted is None or lifted in tried or lifted == space.every:
-            return
-        tried.add(lifted)
-        yield lifted, search.raised(asked)
-        asked += shortfall_db(last()) + _MARGIN_DB
+            break
+        tried.append(lifted)
+        task = space.task_of(lifted)
+        refined = refine(task, space.plan(lifted))
+        refined = _better(space, lifted, refined, search.raised(asked))
+        found = check_bounds(bounds, judge(refined.plan))
+        if not shortfall_db(found):
+            choice = _choice(space, lifted, found, len(tried))
+            return MixedPrecision(task, refined.plan, choice, refined.decisions)
+        asked += shortfall_db(found) + _MARGIN_DB
+    found = check_bounds(bounds, judge(best.plan))
+    if shortfall_db(found):
+        raise _missed(space, found, "with every layer at 16 bits")
+    choice = _choice(space, space.every, found, len(tried) + 1)
+    return MixedPrecision(every, best.plan, choice, best.decisions)
 
 
 class _Search:

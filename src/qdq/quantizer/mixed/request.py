@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from qdq.base.accuracy_bound import AccuracyBound, parse_bounds
+from qdq.base.accuracy_bound import AccuracyBound, bounds_of
 from qdq.base.options import Options
 from qdq.quantizer.mixed.share import Share, wanted_share
 from qdq.quantizer.mixed.space import WIDE_BITS
@@ -51,10 +51,8 @@ class MixedRequest:
 
 def mixed_request(options: Options, settings: Settings) -> MixedRequest:
     """Return what ``options`` ask for; raise OptionError or PrecisionError."""
-    texts = options.get("accuracy_bound") or ()
-    assert isinstance(texts, tuple)
     return MixedRequest(
         share=wanted_share(options, settings.target),
-        bounds=parse_bounds(map(str, texts)),
+        bounds=bounds_of(options),
         curve=options.get_flag("pareto"),
     )

@@ -40,11 +40,16 @@ class WidthSearch:
         if not self._try(every):
             return None
         best = every
-        for row in (dropping_row(self.model), adding_row(self.model)):
-            found = self._bisect(row)
-            if self.model.cost(found) < self.model.cost(best):
-                best = found
+        rows = sorted((dropping_row(self.model), adding_row(self.model)), key=self._promise)
+        for row in rows:
+            if self._promise(row) < self.model.cost(best):
+                found = self._bisect(row)
+                best = min(best, found, key=self.model.cost)
         return frozenset(np.flatnonzero(self._improve(best)).tolist())
+
+    def _promise(self, row: Sequence[Bools]) -> float:
+        """Return the cost of the cheapest set of ``row`` that is predicted to do."""
+        return min((self.model.cost(it) for it in row if self.model.error(it) <= 1), default=np.inf)
 
     def _try(self, lifted: Bools) -> bool:
         key = frozenset(np.flatnonzero(lifted).tolist())
@@ -123,11 +128,25 @@ def _neighbours(lifted: Bools) -> Iterator[Bools]:
 
 
 def dropping_row(model: NoiseModel) -> list[Bools]:
-    """Return sets from all units down to none, each without the unit that is dearest by noise."""
+    """Return sets from all units down to none: each gives up the group that is dearest by noise.
+
+    Units stay as long as some other group needs them; alone, most would save nothing.
+    """
     row = [np.ones(model.units, np.bool_)]
     while row[-1].any():
-        row.append(min(_without_one(row[-1]), key=lambda it: _price(model, it, row[0])))
+        last = row[-1]
+        smaller = [it for it in _without_a_group(model, last) if it.sum() < last.sum()]
+        smaller = smaller or list(_without_one(last))
+        row.append(min(smaller, key=lambda it: _price(model, it, last)))
     return row
+
+
+def _without_a_group(model: NoiseModel, lifted: Bools) -> Iterator[Bools]:
+    clean = ~(model.touched & ~lifted).any(axis=1) & model.touched.any(axis=1)
+    needed = model.touched[clean]
+    uses = needed.sum(axis=0)
+    for group in needed:
+        yield (uses - group) > 0
 
 
 def adding_row(model: NoiseModel) -> list[Bools]:
@@ -148,11 +167,14 @@ def _without_one(lifted: Bools) -> Iterator[Bools]:
         yield row
 
 
-def _price(model: NoiseModel, lifted: Bools, every: Bools) -> float:
-    """Return the noise of a set by the bits that it saves on lifting everything."""
-    saved = model.cost(every) - model.cost(lifted)
-    noise = model.error(lifted) - model.error(every)
-    return noise / saved if saved > 0 else np.inf
+def _price(model: NoiseModel, lifted: Bools, before: Bools) -> tuple[bool, float]:
+    """Return the noise that comes by the bits that are saved; last, what saves none by its noise.
+
+    The first unit of many costs a convert and saves nothing until its neighbours go too.
+    """
+    saved = model.cost(before) - model.cost(lifted)
+    noise = model.error(lifted) - model.error(before)
+    return (False, noise / saved) if saved > 0 else (True, noise)
 
 
 def _gain(model: NoiseModel, lifted: Bools, before: Bools) -> float:

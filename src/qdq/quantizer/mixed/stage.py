@@ -20,7 +20,7 @@ from qdq.quantizer.refine import Refined
 from qdq.quantizer.sensitivity import Probe
 from qdq.quantizer.task import Task
 
-__all__ = ["Widened", "lift_worst", "widen_plan"]
+__all__ = ["Widened", "WidthStage", "lift_worst"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,37 +49,43 @@ def lift_worst(
     return lift_share(task, plan_of(task, statistics), probe, request.share, progress=progress)
 
 
-def widen_plan(
-    refined: Refined,
-    task: Task,
-    statistics: Statistics,
-    request: MixedRequest,
-    order: Sequence[int],
-    *,
-    gate: GateModel | None,
-    judge: Judge,
-    latency: Latency | None,
-    progress: Progress = NO_PROGRESS,
-) -> Widened:
-    """Return the plan that meets the bounds, and the curve, as far as they were asked for.
+@dataclass(frozen=True, slots=True)
+class WidthStage:
+    """Finds widths: sets are searched on samples ``order``, ``judge`` measures for the report."""
 
-    ``refined`` has nothing lifted; sets are searched on samples ``order``, and ``judge`` measures
-    on those of the report.  Raises AccuracyError where no plan meets the bounds.
-    """
+    task: Task
+    statistics: Statistics
+    request: MixedRequest
+    order: Sequence[int]
+    gate: GateModel | None
+    judge: Judge
 
-    def refine(task: Task, plan: QuantizationPlan) -> Refined:
-        return take_best(task, plan, statistics, gate, progress=progress)
+    def widen(
+        self, refined: Refined, latency: Latency | None, *, progress: Progress = NO_PROGRESS
+    ) -> Widened:
+        """Return the plan that meets the bounds, and the curve, as far as they were asked for.
 
-    units = find_units(task) if can_lift(task) else ()
-    space = WidthSpace(task, statistics, units, Probe(task.model, task.samples, order))
-    found = Widened(task, refined.plan, refined.decisions)
-    if request.bounds:
-        mixed = meet_bounds(space, refined.plan, request.bounds, judge, refine, progress=progress)
-        decisions = refined.decisions if mixed.decisions is None else mixed.decisions
-        found = Widened(mixed.task, mixed.plan, decisions, mixed.choice)
-    if request.curve:
-        if space.weights is None and units:
-            space.with_weights(refine)
-        curve = trace_curve(space, refined.plan, judge, latency, progress=progress)
-        found = replace(found, curve=curve)
-    return found
+        ``refined`` has nothing lifted; ``latency`` measures the models of the curve.  Raises
+        AccuracyError where no plan meets the bounds.
+        """
+        task, request = self.task, self.request
+
+        def refine(task: Task, plan: QuantizationPlan) -> Refined:
+            return take_best(task, plan, self.statistics, self.gate, progress=progress)
+
+        units = find_units(task) if can_lift(task) else ()
+        probe = Probe(task.model, task.samples, self.order)
+        space = WidthSpace(task, self.statistics, units, probe)
+        found = Widened(task, refined.plan, refined.decisions)
+        if request.bounds:
+            mixed = meet_bounds(
+                space, refined.plan, request.bounds, self.judge, refine, progress=progress
+            )
+            decisions = refined.decisions if mixed.decisions is None else mixed.decisions
+            found = Widened(mixed.task, mixed.plan, decisions, mixed.choice)
+        if request.curve:
+            if space.weights is None and units:
+                space.with_weights(refine)
+            curve = trace_curve(space, refined.plan, self.judge, latency, progress=progress)
+            found = replace(found, curve=curve)
+        return found
