@@ -12,7 +12,7 @@ from qdq.dataset import open_samples
 from qdq.quantizer.calibrate import collect_statistics
 from qdq.quantizer.emit import emit_plan
 from qdq.quantizer.planner import make_plan, statistics_request
-from qdq.quantizer.rules import load_ops
+from qdq.quantizer.rules import load_ops, load_target
 from qdq.quantizer.settings import resolve_settings
 from qdq.runtime.metrics import sqnr_db
 
@@ -60,6 +60,13 @@ CALLS = {
         {"at": np.zeros((1, 2, 6, 6), np.int64)},
     ),
     "GatherND": ("GatherND (h, at)", {"at": ints([0, 1], [0, 3])}),
+    **{
+        op: (
+            f"{op} <hidden_size = 6> (h, w, r, b)",
+            {"w": signed(1, n * 6, 8), "r": signed(1, n * 6, 6), "b": signed(1, 2 * n * 6)},
+        )
+        for op, n in {"GRU": 3, "LSTM": 4, "RNN": 1}.items()
+    },
     "Gemm": ("Gemm <transB = 1> (h, w, b)", {"w": signed(6, 8), "b": signed(6)}),
     "GlobalLpPool": ("GlobalLpPool <p = 2> (h)", {}),
     "GridSample": ("GridSample (h, grid)", {"grid": signed(1, 3, 3, 2)}),
@@ -112,12 +119,19 @@ CALLS = {
 # Half a step decides over the value: the encodings cannot be judged by the output.
 DISCONTINUOUS = {"Ceil", "Floor", "Hardmax", "Round", "Sign"}
 WEIGHTED = {op for op, facts in load_ops().items() if facts.weight_input is not None}
-SHAPES = {"Gemm": MATRIX, "MatMul": MATRIX}
+SEQUENCE = (5, 1, 8)
+SHAPES = {
+    "Gemm": MATRIX,
+    "MatMul": MATRIX,
+    **{op: SEQUENCE for op, facts in load_ops().items() if facts.recurrence is not None},
+}
 
 
 def opset_of(op_type, bits):
     since = onnx.defs.get_schema(op_type, onnx.defs.onnx_opset_version(), "").since_version
     first = 21 if bits == 16 else 13
+    if op_type in SHAPES and op_type not in ("Gemm", "MatMul"):
+        return max(first, 14)
     if op_type in {"CenterCropPad", "GroupNormalization", "LayerNormalization"}:
         return max(first, 21)
     if op_type in {"GridSample", "HardSwish", "Gelu", "Mish", "Trilu", "Swish", "RMSNormalization"}:
@@ -151,7 +165,8 @@ def quantized(model, placement, samples, bits):
 def test_row(op_type, bits, parse, place, run):
     model = model_of(parse, op_type, bits)
     samples = [floats(*SHAPES.get(op_type, IMAGE)) for _ in range(3)]
-    placement = place(model, bits=bits)
+    target = "ort-x86" if op_type in load_target("portable").float_ops else "portable"
+    placement = place(model, bits=bits, target=target)
     assert placement.islands == ()
     owners = {site.tensor: site.owner for site in placement.activations}
     op_class = load_ops()[op_type].op_class

@@ -38,7 +38,7 @@ def takes_float(schema, position):
 @pytest.mark.parametrize("op_type", OPS)
 def test_op_row(op_type):
     row = table("ops")["ops"][op_type]
-    assert set(row) <= {"class", "data", "weight", "bias"}
+    assert set(row) <= {"class", "data", "weight", "bias", "recurrence"}
     assert row["class"] in CLASSES
     schema = schema_of(op_type)
     assert not schema.deprecated
@@ -47,6 +47,12 @@ def test_op_row(op_type):
     if "weight" in row:
         assert set(row["weight"]) == {"input", "axis"}
         positions = [*positions, row["weight"]["input"]]
+    if "recurrence" in row:
+        assert set(row["recurrence"]) == {"input", "gates", "states"}
+        positions = [*positions, row["recurrence"]["input"]]
+        for source, last, steps in row["recurrence"]["states"]:
+            assert source in row["data"]
+            assert max(last, steps or 0) < len(schema.outputs)
     if "bias" in row:
         positions = [*positions, row["bias"]]
     assert len(set(positions)) == len(positions)
@@ -69,6 +75,7 @@ def test_target_tables_have_the_schema(name):
         "_source",
         "supergroups",
         "per_channel",
+        "per_gate",
         "fixed_ranges",
         "float_ops",
         "dynamic_matmul_symmetric_second",

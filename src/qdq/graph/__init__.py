@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+# First, as the others import onnx_ir.
+import qdq.graph.light_ir  # noqa: F401
+
+# isort: split
+
 from qdq.graph.diff import collect_encodings, live_encodings, same_encodings
 from qdq.graph.edit import (
     add_initializer,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ __all__ = [
     "is_constant",
     "label",
     "name_nodes",
+    "names_kept",
     "opset_of",
     "set_constant_input",
     "sole_consumer",
@@ -99,15 +103,44 @@ def sole_consumer(value: ir.Value) -> ir.Node | None:
     return uses[0].node
 
 
+# Names in use, by graph, inside of ``names_kept``.
+_NAMES: ContextVar[dict[ir.Graph, set[str | None]] | None] = ContextVar("names", default=None)
+
+
+@contextmanager
+def names_kept() -> Iterator[None]:
+    """Let ``fresh_name`` look at a graph once only, until the block ends.
+
+    For blocks in which every new name comes from ``fresh_name``; one that is given up is not used
+    again.  Looking again each time is quadratic where a pass adds something to every node.
+    """
+    token = _NAMES.set({})
+    try:
+        yield
+    finally:
+        _NAMES.reset(token)
+
+
 def fresh_name(graph: ir.Graph, base: str) -> str:
     """Return ``base``, or ``base`` with the first number that makes it new in ``graph``."""
-    taken: set[str | None] = {value.name for value in graph.inputs} | set(graph.initializers)
-    _collect_names(graph, taken)
+    taken = _names(graph)
     name, count = base, 0
     while name in taken:
         count += 1
         name = f"{base}_{count}"
+    taken.add(name)
     return name
+
+
+def _names(graph: ir.Graph) -> set[str | None]:
+    kept = _NAMES.get()
+    if kept is not None and graph in kept:
+        return kept[graph]
+    taken: set[str | None] = {value.name for value in graph.inputs} | set(graph.initializers)
+    _collect_names(graph, taken)
+    if kept is not None:
+        kept[graph] = taken
+    return taken
 
 
 def _collect_names(graph: ir.Graph, names: set[str | None]) -> None:

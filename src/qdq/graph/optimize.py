@@ -10,8 +10,7 @@ import onnx_ir as ir
 
 from qdq.base.errors import InternalError, ModelInvalidError, OptionError
 from qdq.graph.diff import Encoding, live_encodings
-from qdq.graph.passes import PIPELINE, GraphPass, Note, PassOutcome
-from qdq.graph.shapes import infer_shapes
+from qdq.graph.passes import PIPELINE, GraphPass, InferShapes, Note, PassOutcome
 
 __all__ = ["OptimizeResult", "optimize"]
 
@@ -55,26 +54,64 @@ def optimize(
     and InternalError when a promise is broken.
     """
     chosen = _without(passes, tuple(skip))
-    modified = _check_declared_dtypes(model)
+    runner = _Runner(model)
+    modified = _check_declared_dtypes(model, runner)
     promise = _promise(model)
     changes: list[Note] = []
     for _ in range(MAX_ROUNDS):
-        notes, round_modified = _run_once(model, chosen)
+        notes, round_modified = runner.run_all(chosen)
         changes.extend(note for note in notes if note.applied)
         if not round_modified:
             break
         modified = True
-    if not promise.is_kept_by(_promise(model)):
+    if modified and not promise.is_kept_by(_promise(model)):
         raise InternalError("Optimisation changed the model's interface or its encodings")
     # Reasons for leaving a node hold for the last round only.
     kept = [note for note in notes if not note.applied]
     return OptimizeResult(model, modified, tuple(dict.fromkeys([*changes, *kept])))
 
 
-def _check_declared_dtypes(model: ir.Model) -> bool:
+class _Runner:
+    """Runs passes on a model, but none again that would find what it left."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self._model = model
+        self._changes = 0
+        # By pass: how many changes there were when it was last known to have nothing to do, and
+        # its notes on what it leaves.
+        self._settled: dict[str, tuple[int, tuple[Note, ...]]] = {}
+
+    def run_all(self, passes: Iterable[GraphPass]) -> tuple[list[Note], bool]:
+        """Run the passes in order; return all notes, and whether anything changed."""
+        notes: list[Note] = []
+        modified = False
+        for graph_pass in passes:
+            found, changed = self.run(graph_pass)
+            notes.extend(found)
+            modified |= changed
+        return notes, modified
+
+    def run(self, graph_pass: GraphPass) -> tuple[tuple[Note, ...], bool]:
+        """Run one pass; return its notes, and whether it changed anything."""
+        changes, left = self._settled.get(graph_pass.name, (-1, ()))
+        if changes == self._changes:
+            return left, False
+        try:
+            outcome = graph_pass(self._model)
+        except (ir.passes.InvariantError, ir.passes.PassError) as error:
+            raise InternalError(f"Pass {graph_pass.name} failed: {error}") from error
+        assert isinstance(outcome, PassOutcome)
+        self._changes += outcome.modified
+        if graph_pass.settles or not outcome.modified:
+            left = tuple(note for note in outcome.notes if not note.applied)
+            self._settled[graph_pass.name] = self._changes, left
+        return outcome.notes, outcome.modified
+
+
+def _check_declared_dtypes(model: ir.Model, runner: _Runner) -> bool:
     """Infer types first, so that a wrong declaration is not taken for a broken promise."""
     declared = [value.dtype for value in model.graph.outputs]
-    modified = infer_shapes(model).modified
+    _, modified = runner.run(InferShapes())
     for value, dtype in zip(model.graph.outputs, declared, strict=True):
         if dtype is not None and value.dtype is not None and value.dtype != dtype:
             raise ModelInvalidError(
@@ -83,20 +120,6 @@ def _check_declared_dtypes(model: ir.Model) -> bool:
                 remedy="Export the model again",
             )
     return modified
-
-
-def _run_once(model: ir.Model, passes: tuple[GraphPass, ...]) -> tuple[list[Note], bool]:
-    notes: list[Note] = []
-    modified = False
-    for graph_pass in passes:
-        try:
-            outcome = graph_pass(model)
-        except (ir.passes.InvariantError, ir.passes.PassError) as error:
-            raise InternalError(f"Pass {graph_pass.name} failed: {error}") from error
-        assert isinstance(outcome, PassOutcome)
-        notes.extend(outcome.notes)
-        modified |= outcome.modified
-    return notes, modified
 
 
 def _without(passes: tuple[GraphPass, ...], skip: tuple[str, ...]) -> tuple[GraphPass, ...]:

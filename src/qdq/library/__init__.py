@@ -1,15 +1,27 @@
-"""The library: each function takes and gives files, or objects in memory, and one result object."""
+"""The library: each function takes and gives files, or objects in memory, and one result object.
 
-from qdq.library._compare import compare
-from qdq.library._compile import CompileResult, compile
-from qdq.library._inspect import Inspection, inspect
-from qdq.library._io_spec import IoSpec
-from qdq.library._link import LinkResult, link
-from qdq.library._lint import LintResult, lint
-from qdq.library._placement import QnnPlacement, qnn_placement
-from qdq.library._profile import profile
-from qdq.library._quantize import QuantizeResult, quantize
-from qdq.library._run import RunResult, run
+Names are imported on first use: a command is to import no more than it needs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+# First, as its import of onnx_ir spares that of sympy.
+import qdq.graph  # noqa: F401
+
+if TYPE_CHECKING:
+    from qdq.library._compare import compare
+    from qdq.library._compile import CompileResult, compile
+    from qdq.library._inspect import Inspection, inspect
+    from qdq.library._io_spec import IoSpec
+    from qdq.library._link import LinkResult, link
+    from qdq.library._lint import LintResult, lint
+    from qdq.library._placement import QnnPlacement, qnn_placement
+    from qdq.library._profile import profile
+    from qdq.library._quantize import QuantizeResult, quantize
+    from qdq.library._run import RunResult, run
 
 __all__ = [
     "CompileResult",
@@ -30,3 +42,24 @@ __all__ = [
     "quantize",
     "run",
 ]
+
+_HOMES = {
+    "compare": "_compare",
+    **dict.fromkeys(("CompileResult", "compile"), "_compile"),
+    **dict.fromkeys(("Inspection", "inspect"), "_inspect"),
+    "IoSpec": "_io_spec",
+    **dict.fromkeys(("LinkResult", "link"), "_link"),
+    **dict.fromkeys(("LintResult", "lint"), "_lint"),
+    **dict.fromkeys(("QnnPlacement", "qnn_placement"), "_placement"),
+    "profile": "_profile",
+    **dict.fromkeys(("QuantizeResult", "quantize"), "_quantize"),
+    **dict.fromkeys(("RunResult", "run"), "_run"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'qdq.library' has no attribute '{name}'")
+    value = getattr(import_module(f"qdq.library.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

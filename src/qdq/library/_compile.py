@@ -16,8 +16,6 @@ from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.base.qnn_files import QnnKind, qnn_kind
 from qdq.frontend import InputSpecs
 from qdq.graph import save_model
-from qdq.library._compile_qnn import compile_for_qnn, edges_of, plan_qnn, wrap_binary
-from qdq.library._compile_tflite import compile_for_tflite, source_sha256, write_tflite
 from qdq.library._full_type import check_calibration, quantize_fully
 from qdq.library._io_spec import IoSpec, io_specs
 from qdq.library._load import import_source, protect_weights
@@ -25,11 +23,12 @@ from qdq.library._notices import NoticeKeeper
 from qdq.library._sources import ModelSource, PathLike, SampleSource, check_output, path_of
 from qdq.library._summary import TensorSummary, describe_tensor, find_quantization
 from qdq.library._verify_sources import check_verify_sources, float_source
-from qdq.quantizer import QuantizationReport
 from qdq.target.interface import InterfaceRequest, compile_graph, read_request
 from qdq.target.qnn import RUNTIMES, read_qnn_request
 
 if TYPE_CHECKING:
+    from qdq.library._compile_qnn import QnnJob
+    from qdq.quantizer import QuantizationReport
     from qdq.target.qnn import QnnModel
     from qdq.target.tflite import TfliteModel
     from qdq.target.tflite.verify import Verification
@@ -129,8 +128,11 @@ def compile(
     check_verify_sources(
         runtime, float_model=float_model, samples=samples, calibration=calibration, verify=verify
     )
-    job = plan_qnn(runtime, parsed, device, output, given) if runtime in RUNTIMES else None
-    if job is not None:
+    job: QnnJob | None = None
+    if runtime in RUNTIMES:
+        from qdq.library._compile_qnn import plan_qnn
+
+        job = plan_qnn(runtime, parsed, device, output, given)
         device_name, target = job.device_names, job.output
     else:
         read_qnn_request(parsed, runtime=runtime)
@@ -154,9 +156,12 @@ def compile(
         reference = float_source(float_model, input_specs, graph_model, quantized=quantized)
     made: dict[str, Any]
     if runtime == "tflite":
-        converted = compile_for_tflite(
+        from qdq.library._compile_tflite import compile_for_tflite, source_sha256
+
+        made = compile_for_tflite(
             graph_model,
             request,
+            target,
             quantized=precision is not None,
             float_model=reference,
             samples=calibration if samples is None else samples,
@@ -164,15 +169,9 @@ def compile(
             verify=verify,
             progress=keeper,
         )
-        if target is not None:
-            write_tflite(converted.model, target)
-        made = {
-            "model": converted.model,
-            "changes": converted.model.changes,
-            "verification": converted.verification,
-            **converted.edges(),
-        }
     elif job is not None:
+        from qdq.library._compile_qnn import compile_for_qnn
+
         made = compile_for_qnn(graph_model, job, request, precision=precision, progress=keeper)
     else:
         made = _compile_onnx(graph_model, request, target, keeper)
@@ -208,6 +207,8 @@ def _wrap(
             f"'{path.name}' is compiled already: it can only be put into an ONNX model",
             remedy="Give no options, input specs or calibration data",
         )
+    from qdq.library._compile_qnn import edges_of, wrap_binary
+
     context, target, name = wrap_binary(path, device, output)
     return CompileResult(
         model=None,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import onnx_ir as ir
 
 from qdq.base.errors import OptionError
 from qdq.base.options import JobKind, Options, parse_options
 from qdq.base.precision import FULL_TYPES, check_precision
 from qdq.base.progress import Progress
-from qdq.dataset import open_samples
 from qdq.library._sources import SampleSource
-from qdq.quantizer import Quantized, quantize_model
+
+if TYPE_CHECKING:
+    from qdq.quantizer import Quantized
 
 __all__ = ["check_calibration", "quantize_fully"]
 
@@ -37,6 +40,9 @@ def quantize_fully(
 
     ``calibration`` has the names, shapes and layout of the model as it was imported.
     """
+    from qdq.dataset import open_samples
+    from qdq.quantizer import quantize_model
+
     full_type = options.get_text("quantize_full_type")
     weights, activations = FULL_TYPES[full_type]
     check_precision(weights, activations, options.get_text("target_runtime"))

@@ -9,20 +9,10 @@ import onnx_ir as ir
 
 from qdq.base.errors import OutputError, UnsupportedError
 from qdq.base.progress import Progress
-from qdq.frontend import (
-    InputSpecs,
-    ModelFormat,
-    check_specs,
-    detect_format,
-    import_aimet,
-    import_model,
-)
+from qdq.frontend import InputSpecs, ModelFormat, check_specs, detect_format, import_model
 from qdq.frontend.interface import apply_specs
 from qdq.graph import check_static_inputs, load_model, model_file, model_from_proto
-from qdq.library._aimet import apply_encodings
 from qdq.library._sources import ModelSource, path_of
-from qdq.runtime.litert.model_file import is_tflite
-from qdq.runtime.qnn.files import is_qnn
 
 __all__ = ["import_source", "is_tflite_source", "protect_weights", "read_model", "runnable"]
 
@@ -68,6 +58,9 @@ def import_source(source: ModelSource, specs: InputSpecs | None, *, progress: Pr
     """
     path = path_of(source)
     if path is not None and detect_format(path) is ModelFormat.AIMET:
+        from qdq.frontend import import_aimet
+        from qdq.library._aimet import apply_encodings
+
         model = apply_encodings(import_aimet(path, input_specs=specs), progress)
     elif path is not None:
         model = import_model(path, input_specs=specs, progress=progress)
@@ -84,6 +77,8 @@ def runnable(source: ModelSource) -> Path | ir.Model:
 
     TFLite files and compiled QNN models, as well as ONNX, can be run; their session checks them.
     """
+    from qdq.runtime.qnn.files import is_qnn
+
     if is_tflite_source(source) or is_qnn(source):
         return Path(source)  # type: ignore[arg-type]
     model = read_model(source)
@@ -93,6 +88,8 @@ def runnable(source: ModelSource) -> Path | ir.Model:
 
 def is_tflite_source(source: object) -> bool:
     """Tell whether ``source`` is the path of a TFLite file, by its content."""
+    from qdq.runtime.litert.model_file import is_tflite
+
     path = path_of(source)
     return path is not None and is_tflite(path)
 

@@ -29,16 +29,19 @@ MOMENT_SAMPLES = 16
 @dataclass(frozen=True, slots=True)
 class CalibrationRequest:
     """What to observe: ``histograms`` of tensors, extremes only of ``extremes``, and the second
-    moments of ``moments`` (tensor name -> channel axis)."""
+    moments of ``moments`` (tensor name -> channel axis); values of the tensors that ``joined`` has
+    for a name count as its own."""
 
     histograms: tuple[str, ...] = ()
     extremes: tuple[str, ...] = ()
     moments: Mapping[str, int] = field(default_factory=dict)
+    joined: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def tensors(self) -> tuple[str, ...]:
         """Every tensor to fetch, once."""
-        return tuple(dict.fromkeys((*self.histograms, *self.extremes, *self.moments)))
+        others = (tensor for tensors in self.joined.values() for tensor in tensors)
+        return tuple(dict.fromkeys((*self.histograms, *self.extremes, *self.moments, *others)))
 
 
 @dataclass(slots=True)
@@ -111,7 +114,7 @@ def _observe(
 ) -> None:
     counted = set(request.histograms)
     for name in (*request.histograms, *request.extremes):
-        array = values[name]
+        array = _with_joined(values, name, request)
         if array.size == 0 or name in statistics.unbounded:
             continue
         low, high = _extremes(array, name, sample, statistics)
@@ -126,6 +129,13 @@ def _observe(
     if position < MOMENT_SAMPLES:
         for name, axis in request.moments.items():
             _add_moment(values[name], name, axis, statistics)
+
+
+def _with_joined(values: Mapping[str, Array], name: str, request: CalibrationRequest) -> Array:
+    others = request.joined.get(name)
+    if not others:
+        return values[name]
+    return np.concatenate([values[it].reshape(-1) for it in (name, *others)])
 
 
 def _extremes(array: Array, name: str, sample: int, statistics: Statistics) -> tuple[float, float]:

@@ -65,9 +65,8 @@ def data_inputs(node: ir.Node, facts: OpFacts) -> list[tuple[int, ir.Value]]:
     """
     positions = range(len(node.inputs)) if facts.data is None else facts.data
     found = [(i, node.inputs[i]) for i in positions if i < len(node.inputs)]
-    weight = facts.weight_input
-    if weight is not None and not is_constant(node.inputs[weight]):
-        found.append((weight, node.inputs[weight]))
+    computed = (i for i in facts.weight_inputs if not is_constant(node.inputs[i]))
+    found.extend((i, node.inputs[i]) for i in computed)
     return [(i, v) for i, v in found if v is not None and v.dtype == ir.DataType.FLOAT]
 
 

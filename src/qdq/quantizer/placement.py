@@ -20,6 +20,7 @@ class ActivationSite:
     """A computed tensor that gets a Q/DQ pair.
 
     ``owner`` is the tensor whose statistics give the encoding (itself, or the one it is tied to);
+    ``joined`` says that its own values count for that encoding too;
     ``fixed`` is (scale, zero point) where the op's range is known; ``rule`` says why it is here;
     ``bits`` is its width (None: the setting's).
     """
@@ -29,6 +30,7 @@ class ActivationSite:
     rule: str
     fixed: tuple[float, int] | None = None
     symmetric: bool = False
+    joined: bool = False
     bits: int | None = None
 
 
@@ -53,8 +55,10 @@ class ConvertSite:
 class WeightSite:
     """A constant parameter of a compute op; ``axis`` is its channel axis (None: per tensor).
 
-    ``uses`` are (node name, input position); ``consumers`` tell, for each use, the activation that
-    multiplies it, the constant bias added to it, and the tensor quantized after it (None: none).
+    ``gates`` is the number of equal blocks along ``axis`` that have one scale each (None: every
+    channel has its own).  ``uses`` are (node name, input position); ``consumers`` tell, for each
+    use, the activation that multiplies it, the constant bias added to it, and the tensor quantized
+    after it (None: none).
     ``bits`` is its width (None: the setting's).
     """
 
@@ -63,6 +67,7 @@ class WeightSite:
     rule: str
     uses: tuple[tuple[str, int], ...]
     consumers: tuple[WeightConsumer, ...]
+    gates: int | None = None
     bits: int | None = None
 
 
@@ -118,3 +123,12 @@ class Placement:
         """Tensors whose statistics must be collected, in graph order."""
         sites: tuple[ActivationSite | ConvertSite, ...] = (*self.activations, *self.converts)
         return tuple(dict.fromkeys(site.owner for site in sites if site.fixed is None))
+
+    @property
+    def joined(self) -> dict[str, tuple[str, ...]]:
+        """Owner -> other tensors whose statistics count with its own."""
+        found: dict[str, tuple[str, ...]] = {}
+        for site in self.activations:
+            if site.joined and site.fixed is None:
+                found[site.owner] = (*found.get(site.owner, ()), site.tensor)
+        return found

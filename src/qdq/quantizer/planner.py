@@ -66,6 +66,7 @@ def statistics_request(
         histograms=tuple(owner for owner in owners if owner in counted),
         extremes=tuple(owner for owner in owners if owner not in counted),
         moments=_moment_axes(model, placement),
+        joined=placement.joined,
     )
 
 
@@ -192,7 +193,9 @@ def _plan_weight(
     moment_axes: Mapping[str, int],
 ) -> PlannedWeight:
     weight = initializer(model, site.tensor)
-    rows = rows_by_channel(weight, site.axis)
+    channels = rows_by_channel(weight, site.axis)
+    # Gates are equal blocks of channels (ONNX operator specifications of LSTM and GRU).
+    rows = channels if site.gates is None else channels.reshape(site.gates, -1)
     bits = site.bits or settings.weight_bits
     if settings.range_scheme_requested == "min_max":
         scales, scheme = min_max_scales(rows, bits=bits), "min_max"
@@ -200,6 +203,7 @@ def _plan_weight(
         importance = _importance(model, site, statistics, moment_axes)
         scales, scheme = mse_scales(rows, importance, bits=bits), "mse_minimizer"
     scales, enlarged = enlarge_scales(scales, needed_scales(model, site, reads, len(rows)))
+    scales = np.repeat(scales, len(channels) // len(scales))
     encoding = weight_encoding(scales, bits=bits, axis=site.axis)
     return PlannedWeight(site, encoding, scheme, enlarged)
 

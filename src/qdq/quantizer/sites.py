@@ -18,9 +18,9 @@ from qdq.quantizer.placement import (
     WeightConsumer,
     WeightSite,
 )
-from qdq.quantizer.rules import OpFacts, TargetRules
+from qdq.quantizer.rules import OpFacts, Recurrence, TargetRules
 from qdq.quantizer.supergroups import find_supergroups
-from qdq.quantizer.ties import EncodingTies, tie_encodings
+from qdq.quantizer.ties import EncodingTies, state_outputs, tie_encodings
 from qdq.quantizer.widths import Widths, decide_widths
 
 __all__ = ["place_sites"]
@@ -122,6 +122,7 @@ class _SiteMaker:
             rule=f"{rule}, fixed range" if fixed and owner is value else rule,
             fixed=fixed,
             symmetric=owner in self.symmetric,
+            joined=value in self.ties.joined,
             bits=self.own(width),
         )
 
@@ -194,28 +195,42 @@ def _weight_sites(
     rules: TargetRules,
     bits: Mapping[str, int],
 ) -> tuple[WeightSite, ...]:
-    uses: dict[tuple[str, int | None, int | None], list[ir.Node]] = {}
+    uses: dict[tuple[str, int | None, int | None], list[tuple[ir.Node, int]]] = {}
     for node in nodes:
         facts = roles.facts.get(node)
-        if facts is None or facts.weight_input is None:
-            continue
-        weight = node.inputs[facts.weight_input]
-        if weight is not None and is_float_constant(weight):
-            axis = _channel_axis(node, facts, weight, rules)
-            key = (_name(weight), axis, bits.get(_node_name(node)))
-            uses.setdefault(key, []).append(node)
+        for position in () if facts is None else facts.weight_inputs:
+            weight = node.inputs[position]
+            if facts is not None and weight is not None and is_float_constant(weight):
+                axis = _channel_axis(node, facts, weight, rules)
+                key = (_name(weight), axis, bits.get(_node_name(node)))
+                uses.setdefault(key, []).append((node, position))
     return tuple(
         WeightSite(
             tensor=name,
             axis=axis,
-            rule=f"weight of {users[0].op_type}, "
-            + ("per tensor" if axis is None else f"per channel along axis {axis}"),
-            uses=tuple((_node_name(n), roles.facts[n].weight_input or 0) for n in users),
-            consumers=tuple(_consumer(n, roles.facts[n], group_of.get(n, (n,))) for n in users),
+            rule=f"weight of {users[0][0].op_type}, "
+            + _granularity(axis, _gates(users, roles, axis)),
+            uses=tuple((_node_name(node), position) for node, position in users),
+            consumers=tuple(
+                _consumer(n, roles.facts[n], group_of.get(n, (n,)), position)
+                for n, position in users
+            ),
+            gates=_gates(users, roles, axis),
             bits=width,
         )
         for (name, axis, width), users in uses.items()
     )
+
+
+def _gates(users: list[tuple[ir.Node, int]], roles: NodeRoles, axis: int | None) -> int | None:
+    recurrence = roles.facts[users[0][0]].recurrence
+    return None if recurrence is None or axis is None else recurrence.gates
+
+
+def _granularity(axis: int | None, gates: int | None) -> str:
+    if axis is None:
+        return "per tensor"
+    return f"per {'channel' if gates is None else 'gate'} along axis {axis}"
 
 
 def _channel_axis(
@@ -224,7 +239,7 @@ def _channel_axis(
     """Return the axis of the output channels, None where the target wants one scale."""
     assert weight.const_value is not None
     rank = weight.const_value.shape.rank()
-    if node.op_type not in rules.per_channel or rank < 2:
+    if node.op_type not in rules.per_channel | rules.per_gate or rank < 2:
         return None
     if facts.weight_axis == "gemm":
         return 0 if node.attributes.get_int("transB", 0) else 1
@@ -235,7 +250,11 @@ def _channel_axis(
     return axis % rank
 
 
-def _consumer(node: ir.Node, facts: OpFacts, group: tuple[ir.Node, ...]) -> WeightConsumer:
+def _consumer(
+    node: ir.Node, facts: OpFacts, group: tuple[ir.Node, ...], position: int
+) -> WeightConsumer:
+    if facts.recurrence is not None:
+        return _recurrent_consumer(node, facts.recurrence, position)
     at = facts.bias_input
     bias = node.inputs[at] if at is not None and at < len(node.inputs) else None
     if node.op_type == "MatMul" and len(group) > 1 and group[1].op_type == "Add":
@@ -251,6 +270,15 @@ def _consumer(node: ir.Node, facts: OpFacts, group: tuple[ir.Node, ...]) -> Weig
     )
 
 
+def _recurrent_consumer(node: ir.Node, recurrence: Recurrence, position: int) -> WeightConsumer:
+    """Tell what multiplies the weight; its sum passes a gate, so it has no encoding of its own."""
+    source = node.inputs[0]
+    if position == recurrence.input:
+        source = next(iter(state_outputs(node, *recurrence.states[0][1:])), source)
+    assert source is not None
+    return WeightConsumer(_node_name(node), node.op_type, _name(source), None, None)
+
+
 def _constant_sites(
     nodes: list[ir.Node], roles: NodeRoles, sites: set[ir.Value], maker: _SiteMaker
 ) -> tuple[ConstantSite, ...]:
@@ -260,11 +288,11 @@ def _constant_sites(
         facts = roles.facts.get(node)
         if facts is None or _adds_bias(node, group_of) or not _ends_in_site(node, sites, group_of):
             continue
-        shares = facts.op_class in ("movement", "backward_tie")
-        like = _name(maker.ties.owner(node.outputs[0])) if shares else None
         width = maker.own(maker.widths.node[node])
         for position, value in data_inputs(node, facts):
             if is_float_constant(value):
+                shared = _shared_output(node, facts, position)
+                like = None if shared is None else _name(maker.ties.owner(shared))
                 uses.setdefault((_name(value), like, width), []).append((node, position))
     return tuple(
         ConstantSite(
@@ -276,6 +304,16 @@ def _constant_sites(
         )
         for (name, like, width), users in uses.items()
     )
+
+
+def _shared_output(node: ir.Node, facts: OpFacts, position: int) -> ir.Value | None:
+    """Return the output whose encoding the op wants at the input ``position``."""
+    if facts.op_class in ("movement", "backward_tie"):
+        return node.outputs[0]
+    for source, last, steps in () if facts.recurrence is None else facts.recurrence.states:
+        if source == position:
+            return next(iter(state_outputs(node, last, steps)), None)
+    return None
 
 
 def _ends_in_site(

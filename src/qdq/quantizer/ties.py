@@ -9,14 +9,16 @@ import onnx_ir as ir
 from qdq.quantizer.node_roles import NodeRoles
 from qdq.quantizer.rules import OpFacts, TargetRules
 
-__all__ = ["EncodingTies", "tie_encodings"]
+__all__ = ["EncodingTies", "state_outputs", "tie_encodings"]
 
 
 class EncodingTies:
     """Groups of values with one encoding; the owner's statistics decide it.
 
     ``fixed`` maps an owner to its (scale, zero point) by bits where the op's range is known;
-    ``rule`` maps a value to the reason for its tie; ``width`` has the bits of all values.
+    ``rule`` maps a value to the reason for its tie; ``width`` has the bits of all values;
+    ``states`` are read again at every step, so that nothing else may widen their range; ``joined``
+    are values that are not made of their owner, so that their own range counts too.
     """
 
     def __init__(self, width: Mapping[ir.Value, int]) -> None:
@@ -25,6 +27,8 @@ class EncodingTies:
         self._members: dict[ir.Value, list[ir.Value]] = {}
         self.fixed: dict[ir.Value, dict[int, tuple[float, int]]] = {}
         self.rule: dict[ir.Value, str] = {}
+        self.states: set[ir.Value] = set()
+        self.joined: set[ir.Value] = set()
 
     def owner(self, value: ir.Value) -> ir.Value:
         """Return the value whose encoding ``value`` has."""
@@ -66,9 +70,46 @@ def tie_encodings(
         if facts.op_class in ("movement", "forward_tie"):
             _tie_outputs(node, facts, sites, ties, lookups)
     for node, facts in quantized:
+        for state in () if facts.recurrence is None else facts.recurrence.states:
+            _tie_state(node, state, sites, rules, ties)
+    for node, facts in quantized:
         if facts.op_class == "backward_tie":
             _tie_inputs(node, facts, sites, rules, ties)
     return ties
+
+
+def state_outputs(node: ir.Node, last: int, steps: int | None) -> list[ir.Value]:
+    """Return the outputs of a recurrent node that hold one state and that anything reads."""
+    found = [node.outputs[i] for i in (steps, last) if i is not None and i < len(node.outputs)]
+    return [value for value in found if value.uses() or value.is_graph_output()]
+
+
+def _tie_state(
+    node: ir.Node,
+    state: tuple[int, int, int | None],
+    sites: set[ir.Value],
+    rules: TargetRules,
+    ties: EncodingTies,
+) -> None:
+    """Tie all steps, the last one and the first of a state: an application feeds it back."""
+    source, last, steps = state
+    outputs = [value for value in state_outputs(node, last, steps) if value in sites]
+    rule = f"one state of {node.op_type} '{node.name}'"
+    for value in outputs[1:]:
+        ties.tie(value, outputs[0], rule)
+    first = node.inputs[source] if source < len(node.inputs) else None
+    free = first is not None and first in sites and _is_whole(first, ties)
+    if first is not None and free and outputs and _may_take(first, outputs[0], rules, ties):
+        ties.joined.add(ties.owner(first))
+        ties.tie(first, outputs[0], rule)
+    ties.states.update(outputs)
+
+
+def _is_whole(value: ir.Value, ties: EncodingTies) -> bool:
+    """Tell whether nothing but ``value`` is made of what it is tied to, such as another state."""
+    members = ties.members(ties.owner(value))
+    producers = [v.producer() for v in members if v.producer() is not None]
+    return len(set(producers)) == len(producers)
 
 
 def _fix_range(node: ir.Node, rules: TargetRules, ties: EncodingTies) -> None:
@@ -130,9 +171,10 @@ def _may_take(value: ir.Value, output: ir.Value, rules: TargetRules, ties: Encod
     Values of another width have a convert before the node, which takes it instead.
     """
     owner = ties.owner(value)
-    alike = all(ties.width[v] == ties.width[output] for v in ties.members(owner))
-    if owner in ties.fixed or not alike:
+    members = ties.members(owner)
+    alike = all(ties.width[v] == ties.width[output] for v in members)
+    if owner in ties.fixed or not alike or any(v in ties.states for v in members):
         return False
     if rules.tie_concat_with_shared_inputs:
         return not owner.is_graph_input()
-    return all(len(v.uses()) <= 1 and not v.is_graph_output() for v in ties.members(owner))
+    return all(len(v.uses()) <= 1 and not v.is_graph_output() for v in members)

@@ -16,7 +16,7 @@ from qdq.graph.passes.no_ops import RemoveNoOps
 from qdq.graph.passes.pads import FoldPads
 from qdq.graph.passes.shape_inference import InferShapes
 
-__all__ = ["PIPELINE", "GraphPass", "Note", "NoteLog", "PassOutcome"]
+__all__ = ["PIPELINE", "GraphPass", "InferShapes", "Note", "NoteLog", "PassOutcome"]
 
 PIPELINE: tuple[GraphPass, ...] = (
     # First, as all the others ask "is it constant?": an input with a default is.

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from qdq.graph.edit import label
+from qdq.graph.edit import label, names_kept
 
 __all__ = ["GraphPass", "Note", "NoteLog", "PassOutcome"]
 
@@ -63,15 +63,18 @@ class GraphPass(ir.passes.InPlacePass):
 
     ``requires`` and ``ensures`` are the conditions before and after ``call``.  ``rewrite`` does
     the work: it returns whether anything changed, exactly, and is a function of the model alone,
-    so that a pipeline that ran until nothing changed stays still when run again.
+    so that a pipeline that ran until nothing changed stays still when run again.  A pass that
+    ``settles`` would change nothing if it ran twice in a row.
     """
 
     name: ClassVar[str]
+    settles: ClassVar[bool] = False
 
     def call(self, model: ir.Model) -> PassOutcome:
         """Run ``rewrite`` and return its outcome with the notes."""
         log = NoteLog(self.name)
-        modified = self.rewrite(model, log)
+        with names_kept():
+            modified = self.rewrite(model, log)
         return PassOutcome(model, modified, tuple(log.notes))
 
     @abc.abstractmethod

@@ -13,6 +13,7 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from qdq.graph.edit import QDQ_OPS, RANDOM_OPS, constant_array, is_constant
 from qdq.graph.passes.base import GraphPass, NoteLog
+from qdq.graph.passes.foldable import has_foldable
 
 __all__ = ["FoldConstants", "LiftConstants"]
 
@@ -73,6 +74,11 @@ class FoldConstants(GraphPass):
 
     def rewrite(self, model: ir.Model, log: NoteLog) -> bool:
         """Run onnxscript's folder, with its remarks kept as notes and its marks removed."""
+        modified = has_foldable(model) and self._fold(model, log)
+        _clear_marks(model)
+        return modified
+
+    def _fold(self, model: ir.Model, log: NoteLog) -> bool:
         from onnxscript.optimizer import fold_constants
 
         before = len(model.graph)
@@ -89,7 +95,6 @@ class FoldConstants(GraphPass):
             except Exception as error:
                 log.remark(f"stopped at a node that it cannot evaluate: {_root(error)}")
                 modified = True
-        _clear_marks(model)
         if modified and before > len(model.graph):
             log.remark(f"{before - len(model.graph)} nodes were computed", applied=True)
         return modified

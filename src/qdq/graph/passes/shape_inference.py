@@ -14,6 +14,7 @@ class InferShapes(GraphPass):
     """Write the shapes and dtypes that follow from the inputs to every tensor."""
 
     name = "infer_shapes"
+    settles = True
 
     def rewrite(self, model: ir.Model, log: NoteLog) -> bool:
         """Infer; what inference complains about becomes a note."""

@@ -10,11 +10,25 @@ from typing import Any, Literal
 
 from qdq.base.errors import OptionError
 
-__all__ = ["TARGETS", "OpFacts", "TargetRules", "load_ops", "load_target"]
+__all__ = ["TARGETS", "OpFacts", "Recurrence", "TargetRules", "load_ops", "load_target"]
 
 TARGETS = ("portable", "htp-v68", "ort-x86", "tflite")
 
 OpClass = Literal["compute", "movement", "forward_tie", "backward_tie"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recurrence:
+    """What an op that reads its own output has besides: a second weight, gates, and states.
+
+    ``input`` is the position of the weight on the state, ``gates`` the number of equal blocks
+    along the channel axis of both weights.  Each of ``states`` is (input, last output, output of
+    all steps or None): they hold one quantity.
+    """
+
+    input: int
+    gates: int
+    states: tuple[tuple[int, int, int | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +49,27 @@ class OpFacts:
     weight_input: int | None = None
     weight_axis: int | str | None = None
     bias_input: int | None = None
+    recurrence: Recurrence | None = None
+
+    @property
+    def weight_inputs(self) -> tuple[int, ...]:
+        """Positions of all weights."""
+        first = () if self.weight_input is None else (self.weight_input,)
+        return first if self.recurrence is None else (*first, self.recurrence.input)
 
 
 @dataclass(frozen=True, slots=True)
 class TargetRules:
     """What one quantize target executes as integers; see the JSON tables beside this file.
 
-    ``fixed_ranges`` maps op type and activation bits to (scale, zero point).
+    ``fixed_ranges`` maps op type and activation bits to (scale, zero point); ops in ``per_gate``
+    have one scale for each gate of their weights.
     """
 
     name: str
     supergroups: tuple[tuple[str, ...], ...]
     per_channel: frozenset[str]
+    per_gate: frozenset[str]
     fixed_ranges: dict[tuple[str, int], tuple[float, int]]
     float_ops: frozenset[str]
     dynamic_matmul_symmetric_second: bool
@@ -75,6 +98,7 @@ def load_target(name: str) -> TargetRules:
         name=name,
         supergroups=tuple(tuple(chain) for chain in row["supergroups"]),
         per_channel=frozenset(row["per_channel"]),
+        per_gate=frozenset(row["per_gate"]),
         fixed_ranges={
             (op_type, int(bits)): (2.0 ** fixed["scale_exponent"], int(fixed["zero_point"]))
             for op_type, by_bits in row["fixed_ranges"].items()
@@ -94,7 +118,13 @@ def _op_facts(row: dict[str, Any]) -> OpFacts:
         weight_input=weight.get("input"),
         weight_axis=weight.get("axis"),
         bias_input=row.get("bias"),
+        recurrence=None if "recurrence" not in row else _recurrence(row["recurrence"]),
     )
+
+
+def _recurrence(row: dict[str, Any]) -> Recurrence:
+    states = tuple((source, last, steps) for source, last, steps in row["states"])
+    return Recurrence(row["input"], row["gates"], states)
 
 
 def _read(name: str) -> dict[str, Any]:

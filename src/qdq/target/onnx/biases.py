@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from qdq.graph import GraphPass, NoteLog, add_initializer, constant_array
+from qdq.graph import GraphPass, NoteLog, add_initializer, constant_array, fresh_name
 from qdq.target.onnx.encodings import Array, ConstantEncoding, dequantized_by, encoding_of
 
 __all__ = ["StoreIntegerBiases"]
@@ -96,7 +96,7 @@ def _quantize_bias(
         "", "DequantizeLinear", inputs, axis, name=f"{name}_dequantize_{node.name}"
     )
     output = dequantize.outputs[0]
-    output.name = f"{inputs[0].name}_dq"
+    output.name = fresh_name(graph, f"{inputs[0].name}_dq")
     output.dtype, output.shape = ir.DataType.FLOAT, ir.Shape(flat.shape)
     graph.insert_before(node, dequantize)
     node.replace_input_with(2, output)
