@@ -29,7 +29,17 @@ if TYPE_CHECKING:
     )
     from qdq.base.version import __version__
     from qdq.frontend import InputSpec
-    from qdq.library import compare, compile, inspect, link, lint, profile, quantize, run
+    from qdq.library import (
+        compare,
+        compile,
+        inspect,
+        link,
+        lint,
+        plan_quantization,
+        profile,
+        quantize,
+        run,
+    )
 
 __all__ = [
     "AccuracyError",
@@ -55,12 +65,23 @@ __all__ = [
     "inspect",
     "link",
     "lint",
+    "plan_quantization",
     "profile",
     "quantize",
     "run",
 ]
 
-_FUNCTIONS = ("compare", "compile", "inspect", "link", "lint", "profile", "quantize", "run")
+_FUNCTIONS = (
+    "compare",
+    "compile",
+    "inspect",
+    "link",
+    "lint",
+    "plan_quantization",
+    "profile",
+    "quantize",
+    "run",
+)
 _HOMES = {
     "InputSpec": "qdq.frontend",
     "__version__": "qdq.base.version",

@@ -15,6 +15,7 @@ from qdq.cli._mixed import add_mixed
 from qdq.cli._output import print_json, print_report
 from qdq.cli._progress import show_progress
 from qdq.cli._qnn import add_qnn
+from qdq.cli._quantize import add_quantize
 from qdq.cli._server import add_commands
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ app = typer.Typer(
 _DATA = "an .h5 in the client's layout, an .npz (samples on axis 0), or a folder of .npy"
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="The model, as ONNX.")]
 Runnable = Annotated[
     Path,
     typer.Argument(metavar="MODEL", help="The model: ONNX, .tflite, or a compiled QNN model."),
@@ -44,20 +44,9 @@ AnyModel = Annotated[
     Path, typer.Argument(metavar="MODEL", help="ONNX, TorchScript (.pt), .pt2 or an AIMET folder.")
 ]
 Inputs = Annotated[Path, typer.Option("--inputs", metavar="DATA", help=f"Samples: {_DATA}.")]
-OnnxOutput = Annotated[
-    Path, typer.Option("--output", "-o", metavar="OUT.onnx", help="Where to write the model.")
-]
 Report = Annotated[
     Path | None,
     typer.Option("--report", metavar="FILE", help="Also write the report, as JSON, to this file."),
-]
-Reports = Annotated[
-    list[Path],
-    typer.Option(
-        "--report",
-        metavar="FILE",
-        help="Also write the report: a page for .html, else JSON. May be repeated.",
-    ),
 ]
 JobOptions = Annotated[
     str,
@@ -94,41 +83,7 @@ def root(
         raise typer.Exit(USAGE)
 
 
-@app.command()
-def quantize(
-    model: Model,
-    *,
-    calibration: Annotated[
-        Path, typer.Option("--calibration", metavar="DATA", help=f"Samples: {_DATA}.")
-    ],
-    output: OnnxOutput,
-    weights: Annotated[str, typer.Option("--weights", help="Dtype of weights.")] = "int8",
-    activations: Annotated[
-        str, typer.Option("--activations", help="Dtype of activations: int8 or int16.")
-    ] = "int8",
-    options: JobOptions = "",
-    report: Reports = [],  # noqa: B006 - Typer copies it
-    as_json: Json = False,
-) -> None:
-    """Quantize a float ONNX model; the result holds Q/DQ pairs."""
-    from qdq import library
-    from qdq.cli import _tables
-
-    with show_progress(as_json=as_json) as progress:
-        result = library.quantize(
-            model,
-            calibration,
-            output,
-            weights=weights,
-            activations=activations,
-            options=options,
-            report=tuple(report),
-            progress=progress,
-        )
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        print_report(_tables.quantized(result))
+add_quantize(app)
 
 
 @app.command()

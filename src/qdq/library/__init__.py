@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qdq.library._link import LinkResult, link
     from qdq.library._lint import LintResult, lint
     from qdq.library._placement import QnnPlacement, qnn_placement
+    from qdq.library._plan import QuantizationPreview, plan_quantization
     from qdq.library._profile import profile
     from qdq.library._quantize import QuantizeResult, quantize
     from qdq.library._run import RunResult, run
@@ -30,6 +31,7 @@ __all__ = [
     "LinkResult",
     "LintResult",
     "QnnPlacement",
+    "QuantizationPreview",
     "QuantizeResult",
     "RunResult",
     "compare",
@@ -37,6 +39,7 @@ __all__ = [
     "inspect",
     "link",
     "lint",
+    "plan_quantization",
     "profile",
     "qnn_placement",
     "quantize",
@@ -51,6 +54,7 @@ _HOMES = {
     **dict.fromkeys(("LinkResult", "link"), "_link"),
     **dict.fromkeys(("LintResult", "lint"), "_lint"),
     **dict.fromkeys(("QnnPlacement", "qnn_placement"), "_placement"),
+    **dict.fromkeys(("QuantizationPreview", "plan_quantization"), "_plan"),
     "profile": "_profile",
     **dict.fromkeys(("QuantizeResult", "quantize"), "_quantize"),
     **dict.fromkeys(("RunResult", "run"), "_run"),

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import onnx_ir as ir
@@ -31,14 +31,12 @@ from qdq.quantizer.mixed import (
     require_bounds,
 )
 from qdq.quantizer.overrides import NO_OVERRIDES, Overrides
+from qdq.quantizer.placing import place_model
 from qdq.quantizer.plan import QuantizationPlan
 from qdq.quantizer.planner import statistics_request
-from qdq.quantizer.prepare import prepare_model
 from qdq.quantizer.report import QuantizationReport, StageCost, measure_layers, measure_outputs
-from qdq.quantizer.rules import load_target
 from qdq.quantizer.sensitivity import Probe, Sensitivity, measure_sensitivity, site_parts
-from qdq.quantizer.settings import Settings, resolve_settings
-from qdq.quantizer.sites import place_sites
+from qdq.quantizer.settings import Settings
 from qdq.quantizer.splits import SMALLEST_GATE, SMALLEST_REPORT, Splits, split_samples
 from qdq.quantizer.task import Task
 from qdq.runtime.metrics import Metrics
@@ -81,16 +79,19 @@ def quantize_model(
     ``--pareto``.  Raises PrecisionError, OptionError, DatasetError, ModelInvalidError,
     UnsupportedError, or AccuracyError where no model meets the bounds.
     """
-    settings = resolve_settings(weights=weights, activations=activations, options=options)
-    settings = replace(settings, extra_bits=overrides.bits)
-    mixed = mixed_request(options, settings)
-    settings = mixed.widen(settings)
+    mixed = mixed_request(options)
     watch = _Watch()
     with watch.stage("prepare"):
         fit_samples(samples, _input_layouts(model))
-        prepare_model(model, settings)
-        rules, bits = load_target(settings.target), settings.activation_bits
-        placement = place_sites(model.graph, rules, activation_bits=bits, overrides=overrides)
+        placed = place_model(
+            model,
+            weights=weights,
+            activations=activations,
+            options=options,
+            overrides=overrides,
+            extra_bits=mixed.bits,
+        )
+        settings, placement = placed.settings, placed.placement
         splits = split_samples(content_order(samples))
         held_out, calibration = splits.report, splits.calibration
         judged = held_out or calibration[:_LARGEST_REPORT]
@@ -99,16 +100,17 @@ def quantize_model(
         observed = mixed.observed(placement)
         request = statistics_request(model, observed, settings, histograms=figures)
         statistics = collect_statistics(model, samples, calibration, request, progress=progress)
-    task = Task(model, placement, samples, splits, settings, overrides)
+    task = Task(model, placement, samples, splits, settings, placed.overrides)
     with watch.stage("plan"):
         gate = GateModel(model, samples, splits.gate) if splits.gate else None
         task, decisions = choose_ranges(task, statistics, gate)
-        task, share = lift_worst(task, statistics, mixed, gated, progress=progress)
+        task, share = lift_worst(task, statistics, mixed, gated, placed.place, progress=progress)
         settings, plan = task.settings, plan_of(task, statistics)
     with watch.stage("round"):
         taken = take_best(task, plan, statistics, gate, progress=progress)
         plan = taken.plan
-    search = WidthStage(task, statistics, mixed, gated, gate, _judge(task, judged, progress))
+    judge = _judge(task, judged, progress)
+    search = WidthStage(task, statistics, mixed, gated, gate, placed.place, judge)
     widened = watch.when(
         mixed.searches, "widths", lambda: search.widen(taken, latency, progress=progress)
     ) or Widened(task, plan, taken.decisions)
@@ -134,6 +136,7 @@ def quantize_model(
     report = QuantizationReport(
         settings=settings,
         plan=plan,
+        levers=placed.matches,
         outputs=outputs,
         layers=layers,
         calibration_samples=len(calibration),

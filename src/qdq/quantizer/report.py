@@ -14,6 +14,7 @@ from qdq.dataset import ChosenSamples, Samples
 from qdq.quantizer.advisor import Advice
 from qdq.quantizer.decisions import Decision
 from qdq.quantizer.figures import Figures
+from qdq.quantizer.levers import LeverMatch
 from qdq.quantizer.mixed.bound import WidthChoice
 from qdq.quantizer.mixed.curve import CurvePoint
 from qdq.quantizer.mixed.share import ShareChoice
@@ -54,6 +55,7 @@ class QuantizationReport:
 
     settings: Settings
     plan: QuantizationPlan
+    levers: tuple[LeverMatch, ...]
     outputs: dict[str, Metrics]
     layers: Comparison
     calibration_samples: int
@@ -100,6 +102,7 @@ class QuantizationReport:
                 "converts": len(self.plan.converts),
                 "float_islands": len(self.plan.islands),
             },
+            "levers": [match.to_dict() for match in self.levers],
             "advice": self.advice.to_dict(),
             "decisions": [decision.to_dict() for decision in self.decisions],
             "sensitivity": None if self.sensitivity is None else self.sensitivity.to_dict(),

@@ -41,6 +41,9 @@ class ValueKind(StrEnum):
     FLOAT = "float"
     LIST = "list"
     PAIRS = "pairs"
+    # Both may be repeated, and keep their order.
+    PATTERNS = "patterns"
+    ASSIGNMENTS = "assignments"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ class OptionSpec:
     ``exclusive_choices`` may not stand in a list together with others.  ``contradicts`` names
     options that may not be given together with this one.  ``default`` is the value as text.
     ``mergeable`` lists and pairs may be given several times; ``bare`` pairs without any pair.
+    ``names_nodes``: what is assigned to is a regular expression, not a name.
     """
 
     name: str
@@ -85,6 +89,7 @@ class OptionSpec:
     mergeable: bool = False
     bare: bool = False
     contradicts: frozenset[str] = frozenset()
+    names_nodes: bool = False
 
     @property
     def flag(self) -> str:
@@ -135,6 +140,7 @@ def _spec(row: Mapping[str, Any]) -> OptionSpec:
         mergeable=row.get("mergeable", False),
         bare=row.get("bare", False),
         contradicts=frozenset(row.get("contradicts", ())),
+        names_nodes=row.get("names_nodes", False),
     )
 
 

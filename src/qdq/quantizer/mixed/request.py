@@ -9,7 +9,6 @@ from qdq.base.options import Options
 from qdq.quantizer.mixed.share import Share, wanted_share
 from qdq.quantizer.mixed.space import WIDE_BITS
 from qdq.quantizer.placement import Placement
-from qdq.quantizer.settings import Settings
 
 __all__ = ["MixedRequest", "mixed_request"]
 
@@ -27,12 +26,11 @@ class MixedRequest:
         """Whether sets of widths are to be measured."""
         return bool(self.bounds) or self.curve
 
-    def widen(self, settings: Settings) -> Settings:
-        """Return the settings with the widths that nodes may get."""
+    @property
+    def bits(self) -> tuple[int, ...]:
+        """The widths that nodes may get beside the job's."""
         wide = self.searches or (self.share is not None and self.share.qtype == "int16")
-        if not wide or WIDE_BITS in settings.extra_bits:
-            return settings
-        return replace(settings, extra_bits=(*settings.extra_bits, WIDE_BITS))
+        return (WIDE_BITS,) if wide else ()
 
     def observed(self, placement: Placement) -> Placement:
         """Return ``placement`` with a site of its own for every tensor, to collect statistics of.
@@ -49,10 +47,10 @@ class MixedRequest:
         return replace(placement, activations=(*placement.activations, *untied))
 
 
-def mixed_request(options: Options, settings: Settings) -> MixedRequest:
+def mixed_request(options: Options) -> MixedRequest:
     """Return what ``options`` ask for; raise OptionError or PrecisionError."""
     return MixedRequest(
-        share=wanted_share(options, settings.target),
+        share=wanted_share(options, options.get_text("quantize_target")),
         bounds=bounds_of(options),
         curve=options.get_flag("pareto"),
     )

@@ -16,11 +16,10 @@ from typing import Any
 from qdq.base.options import Options
 from qdq.base.precision import check_quantize_target
 from qdq.base.progress import NO_PROGRESS, Progress
-from qdq.quantizer.mixed.units import Unit, find_units
+from qdq.quantizer.mixed.units import Place, Unit, find_units
+from qdq.quantizer.overrides import Overrides
 from qdq.quantizer.plan import QuantizationPlan
-from qdq.quantizer.rules import load_target
 from qdq.quantizer.sensitivity import PlanPart, Probe
-from qdq.quantizer.sites import place_sites
 from qdq.quantizer.task import Task
 from qdq.runtime.metrics import SQNR_LIMIT_DB
 
@@ -85,6 +84,7 @@ def lift_share(
     plan: QuantizationPlan,
     probe: Probe,
     share: Share,
+    place: Place,
     *,
     progress: Progress = NO_PROGRESS,
 ) -> tuple[Task, ShareChoice]:
@@ -98,7 +98,8 @@ def lift_share(
     worst = sorted(range(len(units)), key=lambda i: (levels[i], i))
     taken = set(worst[: math.ceil(len(units) * share.percentage / 100)])
     layers = tuple((units[i].name, units[i].op_type, levels[i], i in taken) for i in worst)
-    lifted = _lifted(task, [units[i] for i in sorted(taken)], share.qtype)
+    overrides = _lifted(task.overrides, [units[i] for i in sorted(taken)], share.qtype)
+    lifted = replace(task, placement=place(overrides), overrides=overrides)
     return lifted, ShareChoice(share.qtype, layers)
 
 
@@ -119,19 +120,10 @@ def unit_part(plan: QuantizationPlan, unit: Unit) -> PlanPart:
     )
 
 
-def _lifted(task: Task, units: Sequence[Unit], qtype: str) -> Task:
+def _lifted(given: Overrides, units: Sequence[Unit], qtype: str) -> Overrides:
     nodes = [node for unit in units for node in unit.nodes]
-    given = task.overrides
     if qtype == "fp16":
         reason = "--lite_mp keeps it float, for float16"
-        overrides = replace(given, floats={**dict.fromkeys(nodes, reason), **given.floats})
-    else:
-        wide = dict.fromkeys(nodes, _BITS)
-        overrides = replace(given.with_bits(wide), weight_bits={**wide, **given.weight_bits})
-    placement = place_sites(
-        task.model.graph,
-        load_target(task.settings.target),
-        activation_bits=task.settings.activation_bits,
-        overrides=overrides,
-    )
-    return replace(task, placement=placement, overrides=overrides)
+        return given.over(Overrides(floats=dict.fromkeys(nodes, reason)))
+    wide = dict.fromkeys(nodes, _BITS)
+    return given.over(Overrides(activation_bits=wide, weight_bits=wide))

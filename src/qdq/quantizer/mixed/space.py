@@ -7,13 +7,12 @@ from dataclasses import dataclass, field, replace
 
 from qdq.quantizer.calibrate import Statistics
 from qdq.quantizer.mixed.cost import Cost, cost_of
-from qdq.quantizer.mixed.units import Unit
+from qdq.quantizer.mixed.units import Place, Unit
+from qdq.quantizer.overrides import Overrides
 from qdq.quantizer.plan import QuantizationPlan
 from qdq.quantizer.planner import make_plan
 from qdq.quantizer.refine import Refined
-from qdq.quantizer.rules import load_target
 from qdq.quantizer.sensitivity import Probe
-from qdq.quantizer.sites import place_sites
 from qdq.quantizer.task import Task
 from qdq.runtime.metrics import Metrics
 
@@ -33,6 +32,7 @@ class WidthSpace:
     statistics: Statistics
     units: tuple[Unit, ...]
     probe: Probe
+    place: Place
     weights: QuantizationPlan | None = None
     _plans: dict[frozenset[int], QuantizationPlan] = field(default_factory=dict)
     _outputs: dict[frozenset[int], Mapping[str, Metrics]] = field(default_factory=dict)
@@ -59,14 +59,8 @@ class WidthSpace:
         """Return the task whose placement computes ``lifted`` in 16 bits."""
         task = self.task
         bits = {node: WIDE_BITS for i in sorted(lifted) for node in self.units[i].nodes}
-        overrides = task.overrides.with_bits(bits)
-        placement = place_sites(
-            task.model.graph,
-            load_target(task.settings.target),
-            activation_bits=task.settings.activation_bits,
-            overrides=overrides,
-        )
-        return replace(task, placement=placement, overrides=overrides)
+        overrides = task.overrides.over(Overrides(activation_bits=bits))
+        return replace(task, placement=self.place(overrides), overrides=overrides)
 
     def plan(self, lifted: frozenset[int]) -> QuantizationPlan:
         """Return the plan that lifts ``lifted``."""

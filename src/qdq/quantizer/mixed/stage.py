@@ -14,7 +14,7 @@ from qdq.quantizer.mixed.curve import CurvePoint, Latency, trace_curve
 from qdq.quantizer.mixed.request import MixedRequest
 from qdq.quantizer.mixed.share import ShareChoice, lift_share
 from qdq.quantizer.mixed.space import WidthSpace
-from qdq.quantizer.mixed.units import find_units
+from qdq.quantizer.mixed.units import Place, find_units
 from qdq.quantizer.plan import QuantizationPlan
 from qdq.quantizer.refine import Refined
 from qdq.quantizer.sensitivity import Probe
@@ -39,6 +39,7 @@ def lift_worst(
     statistics: Statistics,
     request: MixedRequest,
     order: Sequence[int],
+    place: Place,
     *,
     progress: Progress = NO_PROGRESS,
 ) -> tuple[Task, ShareChoice | None]:
@@ -46,7 +47,8 @@ def lift_worst(
     if request.share is None:
         return task, None
     probe = Probe(task.model, task.samples, order)
-    return lift_share(task, plan_of(task, statistics), probe, request.share, progress=progress)
+    plan = plan_of(task, statistics)
+    return lift_share(task, plan, probe, request.share, place, progress=progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class WidthStage:
     request: MixedRequest
     order: Sequence[int]
     gate: GateModel | None
+    place: Place
     judge: Judge
 
     def widen(
@@ -75,7 +78,7 @@ class WidthStage:
 
         units = find_units(task) if can_lift(task) else ()
         probe = Probe(task.model, task.samples, self.order)
-        space = WidthSpace(task, self.statistics, units, probe)
+        space = WidthSpace(task, self.statistics, units, probe, self.place)
         found = Widened(task, refined.plan, refined.decisions)
         if request.bounds:
             mixed = meet_bounds(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from qdq.quantizer.data_flow import activation_values
 from qdq.quantizer.node_roles import assign_roles, data_inputs
+from qdq.quantizer.overrides import Overrides
 from qdq.quantizer.placement import Placement
 from qdq.quantizer.rules import load_target
 from qdq.quantizer.task import Task
 
-__all__ = ["Unit", "find_units"]
+__all__ = ["Place", "Unit", "find_units"]
+
+# The sites with other overrides.
+Place = Callable[[Overrides], Placement]
 
 
 @dataclass(frozen=True, slots=True)
