@@ -22,7 +22,9 @@ from qdq.base.devices import find_device, htp_target
 from qdq.runtime import open_session
 
 DEVICES = ("Samsung Galaxy S24", "Samsung Galaxy S25")
-EVALUATION = 2
+# The simulator takes half a minute and more for a sample of the larger ones.
+EVALUATION = {"fmnist_vit": 8, "ppocr_cls": 4, "ppocr_rec": 1, "ppocr_det": 1}
+FEWEST = 2
 COST_TURNS = 3
 Samples = list[dict[str, np.ndarray]]
 
@@ -55,11 +57,12 @@ def measure(model_id: str, precision: str) -> None:
     from corpus import models
 
     source, target = quantized(model_id, precision)
-    samples = models.inputs(model_id, EVALUATION, seed=1)
+    samples = models.inputs(model_id, EVALUATION.get(model_id, FEWEST), seed=1)
     truth, reference = reference_outputs(source, samples), reference_outputs(target, samples)
     for device in DEVICES:
         chip = htp_target(find_device(device))
         row: dict[str, Any] = {"model": model_id, "precision": precision, "chip": chip.chipset}
+        row["samples"] = len(samples)
         try:
             row |= _device(target, device, samples, truth, reference)
         except (qdq.QdqError, RuntimeError) as error:

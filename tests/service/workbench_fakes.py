@@ -255,6 +255,9 @@ class FakeStages:
             raise answer
         return StageResult(answer)
 
+    def kept(self, stage: str, scratch) -> dict:
+        return {}
+
 
 class FakeEngine:
     """Counts what it is told."""
