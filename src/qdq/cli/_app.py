@@ -11,6 +11,7 @@ import typer
 from qdq.base.errors import SpecError
 from qdq.cli._exits import FAILED, USAGE, CommandGroup
 from qdq.cli._explain import add_explain
+from qdq.cli._leave import leave
 from qdq.cli._lint import add_lint
 from qdq.cli._mixed import add_mixed
 from qdq.cli._output import print_json, print_report
@@ -61,7 +62,11 @@ Threads = Annotated[
 
 def main() -> None:
     """Run the command that the shell asked for, and exit."""
-    app(prog_name="qdq")
+    try:
+        app(prog_name="qdq")
+    except SystemExit as end:
+        leave(end.code)
+        raise
 
 
 @app.callback(invoke_without_command=True)
