@@ -23,6 +23,8 @@ string (`options=`, `--options`).
 - An option is `--name value` or `--name=value`; a flag is `--name`, or `--name true|false`.
 - Blanks separate. A value that holds blanks stands in `'` or `"`. A backslash is an ordinary
   character. A value may hold `=` and may be a negative number; it cannot begin with `--`.
+- *patterns* and *assignments* may be given several times (32), in an order that counts: a regular
+  expression of Python's `re` without flags (at most 256 characters), and `NAME=value`.
 - A *list* is `a,b,c`; *pairs* are `key=value;key=value`.
 - Nothing is ignored. An unknown option, one given twice, two that contradict each other, a wrong
   value, and an option that this version does not support are errors that name it. Options marked

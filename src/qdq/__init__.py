@@ -28,7 +28,19 @@ if TYPE_CHECKING:
     )
     from qdq.base.version import __version__
     from qdq.frontend import InputSpec
-    from qdq.library import compare, compile, inspect, link, lint, profile, quantize, run
+    from qdq.library import (
+        compare,
+        compile,
+        explain,
+        inspect,
+        link,
+        lint,
+        plan_quantization,
+        profile,
+        quantize,
+        run,
+        sweep,
+    )
 
 __all__ = [
     "ChildCrashError",
@@ -50,15 +62,30 @@ __all__ = [
     "__version__",
     "compare",
     "compile",
+    "explain",
     "inspect",
     "link",
     "lint",
+    "plan_quantization",
     "profile",
     "quantize",
     "run",
+    "sweep",
 ]
 
-_FUNCTIONS = ("compare", "compile", "inspect", "link", "lint", "profile", "quantize", "run")
+_FUNCTIONS = (
+    "compare",
+    "compile",
+    "explain",
+    "inspect",
+    "link",
+    "lint",
+    "plan_quantization",
+    "profile",
+    "quantize",
+    "run",
+    "sweep",
+)
 _HOMES = {
     "InputSpec": "qdq.frontend",
     "__version__": "qdq.base.version",

@@ -215,6 +215,7 @@ class TestReport:
             "first_divergence",
             "sites",
             "advice",
+            "levers",
             "plan",
             "stages",
             "notices",

@@ -5,29 +5,37 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from qdq.base.options import Options
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.base.version import __version__
-from qdq.dataset import InputLayout, Samples, content_order, fit_samples
+from qdq.dataset import (
+    InputLayout,
+    Samples,
+    content_digests,
+    content_order,
+    fit_samples,
+    set_digest,
+)
 from qdq.quantizer.advisor import advise, input_facts
 from qdq.quantizer.calibrate import collect_statistics
+from qdq.quantizer.checkpoint import NO_CHECKPOINT, Checkpoint, Identity
 from qdq.quantizer.emit import emit_plan
 from qdq.quantizer.figures import Figures, collect_figures
 from qdq.quantizer.gates import GateModel, choose_ranges, plan_of, take_best
+from qdq.quantizer.levers import Origins
 from qdq.quantizer.overrides import NO_OVERRIDES, Overrides
+from qdq.quantizer.placing import place_model
 from qdq.quantizer.plan import QuantizationPlan
 from qdq.quantizer.planner import statistics_request
-from qdq.quantizer.prepare import prepare_model
 from qdq.quantizer.report import QuantizationReport, StageCost, measure_layers, measure_outputs
-from qdq.quantizer.rules import load_target
-from qdq.quantizer.settings import Settings, resolve_settings
-from qdq.quantizer.sites import place_sites
+from qdq.quantizer.settings import Settings
 from qdq.quantizer.splits import SMALLEST_GATE, SMALLEST_REPORT, Splits, split_samples
 from qdq.quantizer.task import Task
 
@@ -39,11 +47,12 @@ _LARGEST_REPORT = 32
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """A QDQ model with the plan it was made by and the report on it."""
+    """A QDQ model with the plan it was made by, the report on it, and the origins of its nodes."""
 
     model: ir.Model
     plan: QuantizationPlan
     report: QuantizationReport
+    origins: Origins
 
 
 def quantize_model(
@@ -55,6 +64,7 @@ def quantize_model(
     options: Options,
     overrides: Overrides = NO_OVERRIDES,
     figures: bool = False,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
     progress: Progress = NO_PROGRESS,
 ) -> Quantized:
     """Return ``model`` as fake-quantized ONNX, calibrated on ``samples``.
@@ -62,29 +72,40 @@ def quantize_model(
     ``model`` is a float32 ONNX model with static input shapes and is used up.  Samples are read
     one at a time, in the order of their content, so that a permutation of them changes nothing.
     ``overrides`` are by names of nodes as the prepared graph has them.
-    ``figures`` also counts what the HTML report draws.
+    ``figures`` also counts what the HTML report draws; ``checkpoint`` keeps finished stages.
     Raises PrecisionError, OptionError, DatasetError, ModelInvalidError or UnsupportedError.
     """
-    settings = resolve_settings(weights=weights, activations=activations, options=options)
-    settings = replace(settings, extra_bits=overrides.bits)
     watch = _Watch()
     with watch.stage("prepare"):
         fit_samples(samples, _input_layouts(model))
-        prepare_model(model, settings)
-        rules, bits = load_target(settings.target), settings.activation_bits
-        placement = place_sites(model.graph, rules, activation_bits=bits, overrides=overrides)
-        splits = split_samples(content_order(samples))
+        placed = place_model(
+            model,
+            weights=weights,
+            activations=activations,
+            options=options,
+            overrides=overrides,
+        )
+        settings, placement = placed.settings, placed.placement
+        digests = content_digests(samples)
+        splits = split_samples(content_order(samples, digests=digests))
         held_out, calibration = splits.report, splits.calibration
     with watch.stage("calibrate"):
+        asked = f"{weights} {activations} {options.to_text()} {overrides}"
+        checkpoint.begin(Identity(model, digests, asked), progress)
         request = statistics_request(model, placement, settings, histograms=figures)
-        statistics = collect_statistics(model, samples, calibration, request, progress=progress)
-    task = Task(model, placement, samples, splits, settings, overrides)
+        statistics = checkpoint.stage(
+            "figures" if figures else "calibrate",
+            lambda: collect_statistics(model, samples, calibration, request, progress=progress),
+        )
+    task = Task(model, placement, samples, splits, settings, placed.overrides)
     with watch.stage("plan"):
         gate = GateModel(model, samples, splits.gate) if splits.gate else None
         task, decisions = choose_ranges(task, statistics, gate)
         settings, plan = task.settings, plan_of(task, statistics)
     with watch.stage("round"):
-        taken = take_best(task, plan, statistics, gate, progress=progress)
+        taken = checkpoint.stage(
+            "round", lambda: take_best(task, plan, statistics, gate, progress=progress)
+        )
         plan, decisions = taken.plan, (*decisions, *taken.decisions)
     with watch.stage("emit"):
         quantized = model.clone()
@@ -104,6 +125,10 @@ def quantize_model(
     report = QuantizationReport(
         settings=settings,
         plan=plan,
+        levers=placed.matches,
+        nodes_by_bits=Counter(node.bits for node in task.placement.nodes),
+        samples=len(samples),
+        calibration_digest=set_digest(digests),
         outputs=outputs,
         layers=layers,
         calibration_samples=len(calibration),
@@ -118,7 +143,7 @@ def quantize_model(
     )
     for notice in report.notices:
         progress.notice(notice)
-    return Quantized(quantized, plan, report)
+    return Quantized(quantized, plan, report, placed.origins)
 
 
 def _input_layouts(model: ir.Model) -> list[InputLayout]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from qdq.dataset import ChosenSamples, Samples
 from qdq.quantizer.advisor import Advice
 from qdq.quantizer.decisions import Decision
 from qdq.quantizer.figures import Figures
+from qdq.quantizer.levers import LeverMatch
 from qdq.quantizer.plan import QuantizationPlan
 from qdq.quantizer.settings import Settings
 from qdq.runtime.compare import Comparison, compare_models
@@ -43,13 +44,18 @@ class QuantizationReport:
 
     ``outputs`` maps output names to metrics against the float model, never pooled; ``layers`` has
     those of every tensor in graph order, on fewer samples; ``advice`` is about the calibration
-    data; ``figures`` is what the HTML report draws, None where it was not asked for.
+    data, of whose ``samples`` together ``calibration_digest`` is the SHA-256;
+    ``figures`` is what the HTML report draws, None where it was not asked for.
     """
 
     settings: Settings
     plan: QuantizationPlan
+    levers: tuple[LeverMatch, ...]
+    nodes_by_bits: Mapping[int, int]
     outputs: dict[str, Metrics]
     layers: Comparison
+    samples: int
+    calibration_digest: str
     calibration_samples: int
     report_samples: int
     held_out: bool
@@ -66,6 +72,7 @@ class QuantizationReport:
             "schema": "qdq.quantize.report/1",
             "version": __version__,
             "settings": self.settings.to_dict(),
+            "calibration_digest": self.calibration_digest,
             "calibration_samples": self.calibration_samples,
             "report_samples": self.report_samples,
             "gate_samples": self.gate_samples,
@@ -89,7 +96,9 @@ class QuantizationReport:
                 "constants": len(self.plan.constants),
                 "converts": len(self.plan.converts),
                 "float_islands": len(self.plan.islands),
+                "nodes_by_bits": {str(b): n for b, n in sorted(self.nodes_by_bits.items())},
             },
+            "levers": [match.to_dict() for match in self.levers],
             "advice": self.advice.to_dict(),
             "decisions": [decision.to_dict() for decision in self.decisions],
             "plan": self.plan.to_dict(),

@@ -9,6 +9,7 @@ from importlib.resources import files
 from qdq.quantizer.report import QuantizationReport
 from qdq.report.decisions import decisions_section
 from qdq.report.layers import layers_section
+from qdq.report.levers import levers_section
 from qdq.report.markup import Markup, element, join
 from qdq.report.overview import outputs_section, stages_section, summary_section
 from qdq.report.sites import sites_section
@@ -28,6 +29,7 @@ def html_page(report: QuantizationReport) -> str:
         summary_section(report),
         outputs_section(report),
         layers_section(report),
+        levers_section(report),
         sites_section(report),
         weights_section(report),
         decisions_section(report),
@@ -55,6 +57,6 @@ def _policy(style: str) -> str:
 
 
 def _contents() -> Markup:
-    names = ("Summary", "Outputs", "Layers", "Sites", "Weights", "Decisions", "Cost")
+    names = ("Summary", "Outputs", "Layers", "Levers", "Sites", "Weights", "Decisions", "Cost")
     links = [element("a", name, href=f"#{name.lower()}") for name in names]
     return element("nav", links, class_="contents")

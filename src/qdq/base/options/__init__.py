@@ -3,6 +3,7 @@
 from qdq.base.options._parse import parse_options
 from qdq.base.options._result import Options, OptionValue
 from qdq.base.options._table import JobKind, OptionSpec, OptionTable, load_table, option_table
+from qdq.base.options._words import split_options
 
 __all__ = [
     "JobKind",
@@ -13,4 +14,5 @@ __all__ = [
     "load_table",
     "option_table",
     "parse_options",
+    "split_options",
 ]

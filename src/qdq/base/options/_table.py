@@ -32,6 +32,9 @@ class ValueKind(StrEnum):
     FLOAT = "float"
     LIST = "list"
     PAIRS = "pairs"
+    # Both may be repeated, and keep their order.
+    PATTERNS = "patterns"
+    ASSIGNMENTS = "assignments"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class OptionSpec:
     ``refused_keys`` beginnings of keys, with the reason.
     ``exclusive_choices`` may not stand in a list together with others.  ``contradicts`` names
     options that may not be given together with this one.  ``default`` is the value as text.
+    ``names_nodes``: what is assigned to is a regular expression, not a name.
     """
 
     name: str
@@ -63,6 +67,7 @@ class OptionSpec:
     maximum: float | None = None
     mergeable: bool = False
     contradicts: frozenset[str] = frozenset()
+    names_nodes: bool = False
 
     @property
     def flag(self) -> str:
@@ -112,6 +117,7 @@ def _spec(row: Mapping[str, Any]) -> OptionSpec:
         maximum=row.get("maximum"),
         mergeable=row.get("mergeable", False),
         contradicts=frozenset(row.get("contradicts", ())),
+        names_nodes=row.get("names_nodes", False),
     )
 
 

@@ -5,18 +5,24 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from qdq.base.errors import OptionError
+from qdq.base.options._assignments import MAX_ITEMS, Pairs, read_assignment, read_pattern
 from qdq.base.options._table import OptionSpec, ValueKind
 
-__all__ = ["OptionValue", "Pairs", "merge_pairs", "read_value", "write_value"]
+__all__ = ["REPEATED", "OptionValue", "Pairs", "merge_values", "read_value", "write_values"]
 
-Pairs: TypeAlias = tuple[tuple[str, str], ...]
 OptionValue: TypeAlias = bool | int | float | str | tuple[str, ...] | Pairs
 
 _INT = re.compile(r"[+-]?[0-9]{1,18}")
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*")
+REPEATED = (ValueKind.PATTERNS, ValueKind.ASSIGNMENTS)
+_FORMS = {
+    ValueKind.PAIRS: "key=value;key=value",
+    ValueKind.PATTERNS: "REGEX",
+    ValueKind.ASSIGNMENTS: "NAME=VALUE",
+}
 _BOOLS = {"true": True, "false": False}
 
 
@@ -29,8 +35,14 @@ def read_value(spec: OptionSpec, text: str | None) -> OptionValue:
     return _READERS[spec.kind](spec, text)
 
 
-def write_value(spec: OptionSpec, value: OptionValue) -> str | None:
-    """Return the text of ``value``, or None for a flag that is set."""
+def write_values(spec: OptionSpec, value: OptionValue) -> tuple[str | None, ...]:
+    """Return the text of each occurrence that makes ``value``, None for a flag that is set."""
+    if spec.kind in REPEATED and isinstance(value, tuple):
+        return tuple(it if isinstance(it, str) else "=".join(it) for it in value)
+    return (_write(spec, value),)
+
+
+def _write(spec: OptionSpec, value: OptionValue) -> str | None:
     if spec.kind is ValueKind.FLAG:
         return None if value else "false"
     if spec.kind is ValueKind.FLOAT:
@@ -39,6 +51,25 @@ def write_value(spec: OptionSpec, value: OptionValue) -> str | None:
         separator = ";" if spec.kind is ValueKind.PAIRS else ","
         return separator.join(it if isinstance(it, str) else "=".join(it) for it in value)
     return str(value)
+
+
+def merge_values(spec: OptionSpec, first: OptionValue, second: OptionValue) -> OptionValue:
+    """Unite two occurrences of an option that may be repeated."""
+    if spec.kind is ValueKind.PAIRS:
+        return merge_pairs(spec, first, second)
+    assert isinstance(first, tuple) and isinstance(second, tuple)
+    merged = (*first, *second)
+    named = [it if isinstance(it, str) else it[0] for it in merged]
+    if len(set(named)) < len(named):
+        raise OptionError(
+            f"Option {spec.flag} is given twice for '{named[-1]}'", remedy="Keep one of them"
+        )
+    if len(merged) > MAX_ITEMS:
+        raise OptionError(
+            f"Option {spec.flag} is given more than {MAX_ITEMS} times",
+            remedy="Say more with fewer, such as REGEX|REGEX",
+        )
+    return cast("OptionValue", merged)
 
 
 def merge_pairs(spec: OptionSpec, first: OptionValue, second: OptionValue) -> Pairs:
@@ -158,6 +189,8 @@ _READERS: dict[ValueKind, Callable[[OptionSpec, str], OptionValue]] = {
     ValueKind.FLOAT: _float,
     ValueKind.LIST: _list,
     ValueKind.PAIRS: _pairs,
+    ValueKind.PATTERNS: lambda spec, text: (read_pattern(spec, text),),
+    ValueKind.ASSIGNMENTS: lambda spec, text: (read_assignment(spec, text),),
 }
 
 
@@ -178,7 +211,7 @@ def _legal(spec: OptionSpec) -> str:
             return f"Give items{of}, separated by commas"
         case ValueKind.PAIRS if spec.choices:
             return _legal_pairs(spec)
-    return f"Write {spec.flag} {'key=value;key=value' if spec.kind is ValueKind.PAIRS else 'TEXT'}"
+    return f"Write {spec.flag} {_FORMS.get(spec.kind, 'TEXT')}"
 
 
 def _legal_pairs(spec: OptionSpec) -> str:

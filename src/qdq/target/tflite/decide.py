@@ -266,10 +266,16 @@ def weight_axis(node: Node, row: WeightRow) -> int:
 
 
 def _fuses(node: Node, row: OpRow, view: View) -> bool:
-    """Whether the kernel has a fused activation; that of two computed operands has none."""
-    if row.weight is None or constant_weight(node, row, view) is not None:
+    """Whether the kernel has a fused activation; BATCH_MATMUL has none.
+
+    That multiplies two computed operands, and matrices by the batch, constant or not.
+    """
+    if row.weight is None or not row.fuses:
         return row.fuses
-    return row.fuses and node.data(row.weight.input).data is not None
+    weight = node.data(row.weight.input)
+    if weight.data is None and constant_weight(node, row, view) is None:
+        return False
+    return node.op_type != "MatMul" or (weight.rank == 2 and node.data(0).data is None)
 
 
 def _integer(chain: list[Node], encodings: tuple[Encoding, ...], *, fuses: bool) -> Decision:
