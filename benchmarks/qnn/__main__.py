@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
-from benchmarks.qnn.one import ACTIVATIONS, ROOT
+from benchmarks.qnn.cost import ACTIVATIONS, ROOT
 
 MODELS = ("effnet_lite0", "ppocr_cls", "fmnist_vit", "minilm", "ppocr_rec", "ppocr_det")
 # What counts as near: dB that the simulator may be farther from float than ONNX Runtime is (w8a8),

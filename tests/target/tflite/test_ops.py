@@ -150,6 +150,18 @@ CASES = {
         "FULLY_CONNECTED",
         constants={"w": _normal(7, 6), "b": _normal(7)},
     ),
+    "matmul_of_batches_and_relu": Case(
+        "g (float[2,5,6] x) => (float[?,?,?] y) { a = MatMul (x, w) y = Relu (a) }",
+        "BATCH_MATMUL",
+        constants={"w": _normal(2, 6, 7)},
+        island=True,
+    ),
+    "matmul_of_a_row_and_batches_and_clip": Case(
+        "g (float[6] x) => (float[?,?] y) { a = MatMul (x, w) y = Clip (a, low, high) }",
+        "BATCH_MATMUL",
+        constants={"w": _normal(2, 6, 7), "low": np.float32(0), "high": np.float32(6)},
+        island=True,
+    ),
     "gemm_straight": _matrix("Gemm (x, w)", "FULLY_CONNECTED", constants={"w": _normal(6, 7)}),
     "gemm_scaled": _matrix(
         "Gemm <alpha = 0.5, beta = 2.0, transA = 1> (x, w, b)",

@@ -219,6 +219,7 @@ def _weight_problem(node: Node, row: OpRow, source: Encoding, output: Encoding, 
         return f"its weights have no TFLite encoding: {said.why_not}"
     axis, bias = weight_axis(node, row.weight), _bias(node, row)
     why = _weight_encoding_problem(said.encoding, axis, row.weight)
+    why = why or _batch_problem(node, weight, said.encoding)
     if why:
         return why
     # Seen from the accumulator, a factor of the product divides the output and the bias.
@@ -254,6 +255,13 @@ def _weight_encoding_problem(encoding: Encoding, axis: int, row: WeightRow) -> s
     if any(encoding.zero_point) and (row.zero_point == "zero" or len(encoding.scale) > 1):
         return "its weights have a zero point, and the kernel takes 0 only"
     return ""
+
+
+def _batch_problem(node: Node, weight: Value, encoding: Encoding) -> str:
+    if node.op_type != "MatMul" or weight.rank == 2 or len(encoding.scale) == 1:
+        return ""
+    # BATCH_MATMUL computes with one scale, and says nothing.
+    return "TFLite's product of batches of matrices has one scale for all weights"
 
 
 def weight_axis(node: Node, row: WeightRow) -> int:
