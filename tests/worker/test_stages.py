@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import shutil
 import zipfile
 
 import numpy as np
@@ -10,6 +11,7 @@ import onnx
 import onnx.reference
 import pytest
 
+from qdq import library
 from qdq.base.errors import (
     ChildTimeoutError,
     DatasetError,
@@ -20,7 +22,9 @@ from qdq.base.errors import (
     SpecError,
 )
 from qdq.dataset import open_samples, write_h5
+from qdq.quantizer import pipeline
 from qdq.worker import Limits, extract_archive, open_output, run_stage
+from qdq.worker.runner import STAGE_KEEPS
 
 _CONV = """<ir_version: 8, opset_import: ["" : 17]>
 net (float[1, 3, 8, 8] x) => (float[1, 4, 8, 8] y) {
@@ -281,6 +285,31 @@ def test_quantize(stage, conv, dataset, samples, tmp_path):
     log = _log(tmp_path, "quantize")
     for words in ("options resolved", "activation, ", "y: SQNR", "calibrate: ", "peak memory"):
         assert words in log
+
+
+def test_quantize_goes_on_from_what_another_attempt_kept(stage, conv, dataset, tmp_path):
+    whole = stage("quantize", model=conv, calibration=dataset)
+    expected = _output(tmp_path, "quantize", "model.onnx")
+    assert not any("interrupted" in it for it in whole["notices"])
+    # The same work, ended before the model was written.
+    source = tmp_path / "stages"
+    with open_samples(dataset) as opened:
+        given = {"x": [sample["x"] for sample in opened]}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(pipeline, "emit_plan", _ended)
+        with pytest.raises(KeyboardInterrupt):
+            library.quantize(conv, given, report=tmp_path / "page.html", resume=source, options="")
+    kept = {path.name: path for path in source.iterdir()}
+    assert set(kept) == {"kept_figures.npz", "kept_round.npz"} <= set(STAGE_KEEPS["quantize"])
+    shutil.rmtree(tmp_path / "scratch-quantize")
+    found = stage("quantize", model=conv, calibration=dataset, **kept)
+    assert sum("interrupted" in it for it in found["notices"]) == 2
+    assert _output(tmp_path, "quantize", "model.onnx") == expected
+    assert not list((tmp_path / "scratch-quantize" / "room").glob("kept_*"))
+
+
+def _ended(*args, **kwargs):
+    raise KeyboardInterrupt
 
 
 def test_quantize_with_levers_tells_what_they_matched_and_where_all_comes_from(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
 
+from qdq.base.errors import QdqError
 from qdq.base.options import JobKind, Options, parse_options
 from qdq.base.precision import Precision, check_quantize_target
 from qdq.base.progress import NO_PROGRESS, Progress
@@ -22,6 +24,7 @@ from qdq.library._provenance import model_digest, provenance, provenance_path
 from qdq.library._report import is_page, write_quantize_report, write_report
 from qdq.library._sources import ModelSource, PathLike, SampleSource, check_output
 from qdq.quantizer import QuantizationReport, quantize_model
+from qdq.quantizer.checkpoint import NO_CHECKPOINT, StageFiles
 from qdq.target.lint import Finding
 
 __all__ = ["QuantizeResult", "quantize"]
@@ -73,6 +76,7 @@ def quantize(
     activations: str = "int8",
     options: str = "",
     report: PathLike | Sequence[PathLike] = (),
+    resume: PathLike | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> QuantizeResult:
     """Quantize a float ONNX model; the result holds Q/DQ pairs and float weights on their grid.
@@ -82,7 +86,8 @@ def quantize(
     .html, else JSON, and there may be several.  Beside ``output`` its provenance is written, as
     ``NAME.provenance.json``.  Raises OptionError or PrecisionError for
     what was asked, DatasetError for the samples, and the errors of models that cannot be read or
-    are not supported.  On an error nothing is written.
+    are not supported.  On an error nothing is written.  ``resume`` is a folder that keeps finished
+    stages until the end: after a run that was killed, the same work goes on from them.
     """
     parsed = parse_options(JobKind.QUANTIZE, options)
     target_name = parsed.get_text("quantize_target")
@@ -97,7 +102,8 @@ def quantize(
     float_model = read_model(model)
     source = model_digest(model, float_model)
     protect_weights(float_model, target)
-    with open_samples(calibration) as samples:
+    kept = None if resume is None else StageFiles(Path(resume))
+    with _cleared(kept), open_samples(calibration) as samples:
         done = quantize_model(
             float_model,
             samples,
@@ -105,6 +111,7 @@ def quantize(
             activations=activations,
             options=parsed,
             figures=any(is_page(path) for path in report_files),
+            checkpoint=NO_CHECKPOINT if kept is None else kept,
             progress=keeper,
         )
     linted = _LINTED.get(parsed.get_text("quantize_target"), "")
@@ -128,6 +135,19 @@ def quantize(
         report_files=report_files,
         findings=findings,
     )
+
+
+@contextmanager
+def _cleared(kept: StageFiles | None) -> Iterator[None]:
+    """Remove what was kept once the work has ended, unless it was ended from outside."""
+    try:
+        yield
+    except QdqError:
+        if kept is not None:
+            kept.clear()
+        raise
+    if kept is not None:
+        kept.clear()
 
 
 def _report_files(

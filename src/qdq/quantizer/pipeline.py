@@ -25,6 +25,7 @@ from qdq.dataset import (
 )
 from qdq.quantizer.advisor import advise, input_facts
 from qdq.quantizer.calibrate import collect_statistics
+from qdq.quantizer.checkpoint import NO_CHECKPOINT, Checkpoint, Identity
 from qdq.quantizer.emit import emit_plan
 from qdq.quantizer.figures import Figures, collect_figures
 from qdq.quantizer.gates import GateModel, choose_ranges, plan_of, take_best
@@ -63,6 +64,7 @@ def quantize_model(
     options: Options,
     overrides: Overrides = NO_OVERRIDES,
     figures: bool = False,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
     progress: Progress = NO_PROGRESS,
 ) -> Quantized:
     """Return ``model`` as fake-quantized ONNX, calibrated on ``samples``.
@@ -70,7 +72,7 @@ def quantize_model(
     ``model`` is a float32 ONNX model with static input shapes and is used up.  Samples are read
     one at a time, in the order of their content, so that a permutation of them changes nothing.
     ``overrides`` are by names of nodes as the prepared graph has them.
-    ``figures`` also counts what the HTML report draws.
+    ``figures`` also counts what the HTML report draws; ``checkpoint`` keeps finished stages.
     Raises PrecisionError, OptionError, DatasetError, ModelInvalidError or UnsupportedError.
     """
     watch = _Watch()
@@ -88,15 +90,22 @@ def quantize_model(
         splits = split_samples(content_order(samples, digests=digests))
         held_out, calibration = splits.report, splits.calibration
     with watch.stage("calibrate"):
+        asked = f"{weights} {activations} {options.to_text()} {overrides}"
+        checkpoint.begin(Identity(model, digests, asked), progress)
         request = statistics_request(model, placement, settings, histograms=figures)
-        statistics = collect_statistics(model, samples, calibration, request, progress=progress)
+        statistics = checkpoint.stage(
+            "figures" if figures else "calibrate",
+            lambda: collect_statistics(model, samples, calibration, request, progress=progress),
+        )
     task = Task(model, placement, samples, splits, settings, placed.overrides)
     with watch.stage("plan"):
         gate = GateModel(model, samples, splits.gate) if splits.gate else None
         task, decisions = choose_ranges(task, statistics, gate)
         settings, plan = task.settings, plan_of(task, statistics)
     with watch.stage("round"):
-        taken = take_best(task, plan, statistics, gate, progress=progress)
+        taken = checkpoint.stage(
+            "round", lambda: take_best(task, plan, statistics, gate, progress=progress)
+        )
         plan, decisions = taken.plan, (*decisions, *taken.decisions)
     with watch.stage("emit"):
         quantized = model.clone()

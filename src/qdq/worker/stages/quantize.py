@@ -5,6 +5,8 @@ Spec: ``weights``, ``activations``, ``options``.
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 from qdq import library
@@ -31,6 +33,7 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
         activations=spec.get("activations", "int8"),
         options=spec.get("options", ""),
         report=(REPORT_OUTPUT, PAGE_OUTPUT),
+        resume=_adopted(),
         progress=progress,
     )
     report = done.report.to_dict()
@@ -54,6 +57,14 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
         "output_spec": output_specs(done.model),
         "notices": list(done.notices),
     }
+
+
+def _adopted() -> Path:
+    """Return the folder of finished stages, with those that an earlier attempt left."""
+    folder = Path()
+    for path in Path("inputs").glob("kept_*.npz"):
+        shutil.copyfile(path, folder / path.name)
+    return folder
 
 
 def _lever(match: dict[str, Any]) -> str:
