@@ -114,6 +114,9 @@ def quantize(
             checkpoint=NO_CHECKPOINT if kept is None else kept,
             progress=keeper,
         )
+    # For those who have the model without its provenance.
+    done.model.metadata_props["qdq.options"] = parsed.to_text()
+    done.model.metadata_props["qdq.calibration_sha256"] = done.report.calibration_digest
     linted = _LINTED.get(parsed.get_text("quantize_target"), "")
     findings = tell_findings(done.model, linted, keeper)
     if target is not None and beside is not None:
