@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from qdq.base.options import JobKind, OptionSpec, option_table
+from qdq.base.options import FloatRange, JobKind, KeyValues, OptionSpec, option_table
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "options.md"
 
@@ -80,7 +80,9 @@ def _meaning(spec: OptionSpec) -> str:
     return " ".join(filter(None, parts))
 
 
-def _legal(values: tuple[str, ...] | range) -> str:
+def _legal(values: KeyValues) -> str:
+    if isinstance(values, FloatRange):
+        return f"{values.lowest:g} to {values.highest:g}"
     if isinstance(values, range):
         return f"{values[0]} to {values[-1]}"
     return ", ".join(f"`{value}`" for value in values)

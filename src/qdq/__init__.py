@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qdq.base.errors import (
+        AccuracyError,
         ChildCrashError,
         ChildMemoryError,
         ChildTimeoutError,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AccuracyError",
     "ChildCrashError",
     "ChildMemoryError",
     "ChildTimeoutError",

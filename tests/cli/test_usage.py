@@ -26,6 +26,8 @@ COMMANDS = (
     "doctor",
     "explain",
     "lint",
+    "sensitivity",
+    "pareto",
     "link",
     "placement",
 )

@@ -12,6 +12,7 @@ from qdq.base.errors import SpecError
 from qdq.cli._exits import FAILED, USAGE, CommandGroup
 from qdq.cli._explain import add_explain
 from qdq.cli._lint import add_lint
+from qdq.cli._mixed import add_mixed
 from qdq.cli._output import print_json, print_report
 from qdq.cli._progress import show_progress
 from qdq.cli._qnn import add_qnn
@@ -30,7 +31,8 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     help="Quantize, compile, run, profile and compare neural networks for edge devices.",
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 an accuracy bound is missed, "
+    "130 interrupted.",
 )
 
 _DATA = "an .h5 in the client's layout, an .npz (samples on axis 0), or a folder of .npy"
@@ -308,5 +310,6 @@ def doctor(*, as_json: Json = False) -> None:
 
 add_explain(app)
 add_lint(app)
+add_mixed(app)
 add_qnn(app)
 add_commands(app)

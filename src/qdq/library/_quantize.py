@@ -17,6 +17,7 @@ from qdq.base.precision import Precision, check_quantize_target
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.dataset import open_samples
 from qdq.graph import save_model
+from qdq.library._latency import host_latency
 from qdq.library._lint import tell_findings
 from qdq.library._load import protect_weights, read_model
 from qdq.library._notices import NoticeKeeper
@@ -84,10 +85,11 @@ def quantize(
     ``calibration`` is a path to .h5, .npz or a folder of .npy, or a mapping from input names to
     arrays; ``output`` and ``report`` are files to write: a report is a page where its name ends in
     .html, else JSON, and there may be several.  Beside ``output`` its provenance is written, as
-    ``NAME.provenance.json``.  Raises OptionError or PrecisionError for
-    what was asked, DatasetError for the samples, and the errors of models that cannot be read or
-    are not supported.  On an error nothing is written.  ``resume`` is a folder that keeps finished
-    stages until the end: after a run that was killed, the same work goes on from them.
+    ``NAME.provenance.json``.  Raises OptionError or PrecisionError for what was asked, DatasetError
+    for the samples, AccuracyError where no model meets ``--accuracy_bound``, and the errors of
+    models that cannot be read or are not supported.  On an error nothing is written.  ``resume`` is
+    a folder that keeps finished stages until the end: after a run that was killed, the same work
+    goes on from them.
     """
     parsed = parse_options(JobKind.QUANTIZE, options)
     target_name = parsed.get_text("quantize_target")
@@ -112,6 +114,7 @@ def quantize(
             options=parsed,
             figures=any(is_page(path) for path in report_files),
             checkpoint=NO_CHECKPOINT if kept is None else kept,
+            latency=host_latency(samples),
             progress=keeper,
         )
     # For those who have the model without its provenance.

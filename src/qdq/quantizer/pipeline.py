@@ -6,9 +6,10 @@ import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import onnx_ir as ir
 
@@ -27,19 +28,32 @@ from qdq.quantizer.advisor import advise, input_facts
 from qdq.quantizer.calibrate import collect_statistics
 from qdq.quantizer.checkpoint import NO_CHECKPOINT, Checkpoint, Identity
 from qdq.quantizer.emit import emit_plan
-from qdq.quantizer.figures import Figures, collect_figures
+from qdq.quantizer.figures import collect_figures
 from qdq.quantizer.gates import GateModel, choose_ranges, plan_of, take_best
 from qdq.quantizer.levers import Origins
+from qdq.quantizer.mixed import (
+    Latency,
+    ShareChoice,
+    Widened,
+    WidthStage,
+    lift_worst,
+    mixed_request,
+    require_bounds,
+)
 from qdq.quantizer.overrides import NO_OVERRIDES, Overrides
 from qdq.quantizer.placing import place_model
 from qdq.quantizer.plan import QuantizationPlan
 from qdq.quantizer.planner import statistics_request
 from qdq.quantizer.report import QuantizationReport, StageCost, measure_layers, measure_outputs
+from qdq.quantizer.sensitivity import Probe, Sensitivity, measure_sensitivity, site_parts
 from qdq.quantizer.settings import Settings
 from qdq.quantizer.splits import SMALLEST_GATE, SMALLEST_REPORT, Splits, split_samples
 from qdq.quantizer.task import Task
+from qdq.runtime.metrics import Metrics
 
 __all__ = ["Quantized", "quantize_model"]
+
+_T = TypeVar("_T")
 
 # Without a report split, figures are told on this many of the calibration samples.
 _LARGEST_REPORT = 32
@@ -65,6 +79,7 @@ def quantize_model(
     overrides: Overrides = NO_OVERRIDES,
     figures: bool = False,
     checkpoint: Checkpoint = NO_CHECKPOINT,
+    latency: Latency | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Quantized:
     """Return ``model`` as fake-quantized ONNX, calibrated on ``samples``.
@@ -72,9 +87,11 @@ def quantize_model(
     ``model`` is a float32 ONNX model with static input shapes and is used up.  Samples are read
     one at a time, in the order of their content, so that a permutation of them changes nothing.
     ``overrides`` are by names of nodes as the prepared graph has them.
-    ``figures`` also counts what the HTML report draws; ``checkpoint`` keeps finished stages.
-    Raises PrecisionError, OptionError, DatasetError, ModelInvalidError or UnsupportedError.
+    ``figures`` also counts what the HTML report draws; ``checkpoint`` keeps finished stages;
+    ``latency`` measures models for ``--pareto``.  Raises PrecisionError, OptionError, DatasetError,
+    ModelInvalidError, UnsupportedError, or AccuracyError where no model meets the bounds.
     """
+    mixed = mixed_request(options)
     watch = _Watch()
     with watch.stage("prepare"):
         fit_samples(samples, _input_layouts(model))
@@ -84,15 +101,19 @@ def quantize_model(
             activations=activations,
             options=options,
             overrides=overrides,
+            extra_bits=mixed.bits,
         )
         settings, placement = placed.settings, placed.placement
         digests = content_digests(samples)
         splits = split_samples(content_order(samples, digests=digests))
         held_out, calibration = splits.report, splits.calibration
+        judged = held_out or calibration[:_LARGEST_REPORT]
+        gated = splits.gate or calibration[:_LARGEST_REPORT]
     with watch.stage("calibrate"):
         asked = f"{weights} {activations} {options.to_text()} {overrides}"
         checkpoint.begin(Identity(model, digests, asked), progress)
-        request = statistics_request(model, placement, settings, histograms=figures)
+        observed = mixed.observed(placement)
+        request = statistics_request(model, observed, settings, histograms=figures)
         statistics = checkpoint.stage(
             "figures" if figures else "calibrate",
             lambda: collect_statistics(model, samples, calibration, request, progress=progress),
@@ -101,27 +122,37 @@ def quantize_model(
     with watch.stage("plan"):
         gate = GateModel(model, samples, splits.gate) if splits.gate else None
         task, decisions = choose_ranges(task, statistics, gate)
+        task, share = lift_worst(task, statistics, mixed, gated, placed.place, progress=progress)
         settings, plan = task.settings, plan_of(task, statistics)
     with watch.stage("round"):
         taken = checkpoint.stage(
             "round", lambda: take_best(task, plan, statistics, gate, progress=progress)
         )
-        plan, decisions = taken.plan, (*decisions, *taken.decisions)
+        plan = taken.plan
+    judge = _judge(task, judged, progress)
+    search = WidthStage(task, statistics, mixed, gated, gate, placed.place, judge)
+    widened = watch.when(
+        mixed.searches, "widths", lambda: search.widen(taken, latency, progress=progress)
+    ) or Widened(task, plan, taken.decisions)
+    task, plan = widened.task, widened.plan
+    decisions = (*decisions, *widened.decisions)
     with watch.stage("emit"):
         quantized = model.clone()
         emit_plan(quantized, plan)
         _sign(quantized, settings)
-    judged = held_out or calibration[:_LARGEST_REPORT]
+    sensitivity = watch.when(
+        options.get_flag("sensitivity"), "sensitivity", lambda: _sensitivity(task, plan, progress)
+    )
     with watch.stage("report"):
         outputs = measure_outputs(model, quantized, samples, judged, progress=progress)
+        require_bounds(mixed.bounds, outputs)
         layers = measure_layers(model, quantized, samples, judged, progress=progress)
     with watch.stage("advise"):
         facts = input_facts(samples, calibration)
         advice = advise(statistics.trace, facts, plan.activations)
-    drawn: Figures | None = None
-    if figures:
-        with watch.stage("figures"):
-            drawn = collect_figures(model, quantized, statistics, plan)
+    drawn = watch.when(
+        figures, "figures", lambda: collect_figures(model, quantized, statistics, plan)
+    )
     report = QuantizationReport(
         settings=settings,
         plan=plan,
@@ -138,12 +169,43 @@ def quantize_model(
         decisions=decisions,
         advice=advice,
         figures=drawn,
+        sensitivity=sensitivity,
+        share=share,
+        widths=widened.choice,
+        curve=widened.curve,
         stages=tuple(watch.costs),
-        notices=_notices(plan, splits, samples=len(samples)),
+        notices=(*_notices(plan, splits, samples=len(samples)), *_told_widths(share, widened)),
     )
     for notice in report.notices:
         progress.notice(notice)
     return Quantized(quantized, plan, report, placed.origins)
+
+
+def _judge(
+    task: Task, judged: Sequence[int], progress: Progress
+) -> Callable[[QuantizationPlan], dict[str, Metrics]]:
+    """Return the measure of the report, for plans that may become the final one."""
+
+    def measured(plan: QuantizationPlan) -> dict[str, Metrics]:
+        quantized = task.model.clone()
+        emit_plan(quantized, plan)
+        outputs = measure_outputs(task.model, quantized, task.samples, judged, progress=progress)
+        return {name: it for name, it in outputs.items() if it.sqnr_db is not None}
+
+    return measured
+
+
+def _told_widths(share: ShareChoice | None, widened: Widened) -> tuple[str, ...]:
+    told = () if share is None else (share.notice(),)
+    return told if widened.choice is None else (*told, widened.choice.notice())
+
+
+def _sensitivity(task: Task, plan: QuantizationPlan, progress: Progress) -> Sensitivity:
+    """Return what each site does to the outputs, on the gate split where there is one."""
+    splits = task.splits
+    probe = Probe(task.model, task.samples, splits.gate or splits.calibration[:_LARGEST_REPORT])
+    parts = site_parts(task.model, plan)
+    return measure_sensitivity(probe, plan, parts, held_out=bool(splits.gate), progress=progress)
 
 
 def _input_layouts(model: ir.Model) -> list[InputLayout]:
@@ -202,6 +264,13 @@ class _Watch:
         start = time.perf_counter()
         yield
         self.costs.append(StageCost(name, time.perf_counter() - start, _peak_memory()))
+
+    def when(self, wanted: bool, name: str, run: Callable[[], _T]) -> _T | None:
+        """Run a stage that not every job has; None where it is not wanted."""
+        if not wanted:
+            return None
+        with self.stage(name):
+            return run()
 
 
 def _peak_memory() -> int:

@@ -37,6 +37,10 @@ class Placed:
     origins: dict[str, tuple[SourceNode, ...]]
     matches: tuple[LeverMatch, ...]
 
+    def place(self, overrides: Overrides) -> Placement:
+        """Return the sites with other ``overrides``."""
+        return replace_sites(self.model, self.rules, self.settings, self.levers, overrides)
+
 
 def place_model(
     model: ir.Model,
@@ -45,16 +49,20 @@ def place_model(
     activations: str,
     options: Options,
     overrides: Overrides = NO_OVERRIDES,
+    extra_bits: tuple[int, ...] = (),
 ) -> Placed:
     """Prepare ``model`` in place and return its sites.
 
     ``overrides`` are by names of prepared nodes, for those that the options say nothing of.  Raises
     OptionError for an expression that matches nothing, and what ``prepare_model`` raises.
+    ``extra_bits`` are widths that nodes may get later.
     """
     settings = resolve_settings(weights=weights, activations=activations, options=options)
     levers = Levers.of(options)
     levers.check(weights=weights, target=settings.target)
-    settings = replace(settings, extra_bits=tuple(sorted({*levers.bits, *overrides.bits})))
+    settings = replace(
+        settings, extra_bits=tuple(sorted({*levers.bits, *overrides.bits, *extra_bits}))
+    )
     source = SourceGraph.of(model.graph)
     prepare_model(model, settings)
     resolved = levers.resolve(source, model.graph, weight_bits=settings.weight_bits)

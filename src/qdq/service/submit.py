@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from qdq.base import options as grammar
+from qdq.base.accuracy_bound import bounds_of
 from qdq.base.compute_units import check_units
 from qdq.base.errors import DatasetError, OptionError, RequestError, SpecError, UnsupportedError
 from qdq.base.options import Options, parse_options
@@ -144,6 +145,7 @@ class Submissions:
         check_quantize_target(order.weights, order.activations, target)
         asked = (value for _, value in options.get_assignments("override"))
         check_widths(order.weights, asked, target)
+        bounds_of(options)
         model = self._models.get(order.model_id)
         _require_type(model, (ModelType.ONNX,), "quantize")
         found = usable(self._repository, model)

@@ -9,7 +9,7 @@ from typing import TypeAlias, cast
 
 from qdq.base.errors import OptionError
 from qdq.base.options._assignments import MAX_ITEMS, Pairs, read_assignment, read_pattern
-from qdq.base.options._table import OptionSpec, ValueKind
+from qdq.base.options._table import FloatRange, OptionSpec, ValueKind
 
 __all__ = ["REPEATED", "OptionValue", "Pairs", "merge_values", "read_value", "write_values"]
 
@@ -31,12 +31,14 @@ def read_value(spec: OptionSpec, text: str | None) -> OptionValue:
     if text is None:
         if spec.kind is ValueKind.FLAG:
             return True
+        if spec.bare:
+            return ()
         raise OptionError(f"Option {spec.flag} needs a value", remedy=_legal(spec))
     return _READERS[spec.kind](spec, text)
 
 
 def write_values(spec: OptionSpec, value: OptionValue) -> tuple[str | None, ...]:
-    """Return the text of each occurrence that makes ``value``, None for a flag that is set."""
+    """Return the text of each occurrence that makes ``value``, None where the name says it."""
     if spec.kind in REPEATED and isinstance(value, tuple):
         return tuple(it if isinstance(it, str) else "=".join(it) for it in value)
     return (_write(spec, value),)
@@ -48,6 +50,8 @@ def _write(spec: OptionSpec, value: OptionValue) -> str | None:
     if spec.kind is ValueKind.FLOAT:
         return repr(value)
     if isinstance(value, tuple):
+        if not value:
+            return None
         separator = ";" if spec.kind is ValueKind.PAIRS else ","
         return separator.join(it if isinstance(it, str) else "=".join(it) for it in value)
     return str(value)
@@ -107,11 +111,16 @@ def _int(spec: OptionSpec, text: str) -> int:
     return int(_bounded(spec, int(text), text))
 
 
-def _float(spec: OptionSpec, text: str) -> float:
+def _number(text: str) -> float:
+    """Return a decimal number, NaN for anything else."""
     try:
-        value = float(text) if text.isascii() and "_" not in text else math.nan
+        return float(text) if text.isascii() and "_" not in text else math.nan
     except ValueError:
-        value = math.nan
+        return math.nan
+
+
+def _float(spec: OptionSpec, text: str) -> float:
+    value = _number(text)
     if not math.isfinite(value):
         raise _wrong(spec, text)
     return _bounded(spec, value, text) + 0.0
@@ -169,7 +178,12 @@ def _key_value(spec: OptionSpec, key: str, value: str) -> str:
     values = legal[key]
     if not values:
         return value
-    if isinstance(values, range):
+    if isinstance(values, FloatRange):
+        number = _number(value)
+        if values.lowest <= number <= values.highest:
+            return f"{number:g}"
+        remedy = f"Give a number from {values.lowest:g} to {values.highest:g}"
+    elif isinstance(values, range):
         if _INT.fullmatch(value) and int(value) in values:
             return str(int(value))
         remedy = f"Give a whole number from {values[0]} to {values[-1]}"
