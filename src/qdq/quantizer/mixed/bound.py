@@ -227,7 +227,7 @@ def noise_model(
 
 
 def group_energies(
-    space: WidthSpace, plan: QuantizationPlan, progress: Progress
+    space: WidthSpace, plan: QuantizationPlan, progress: Progress = NO_PROGRESS
 ) -> list[dict[str, float]]:
     """Return the energies at the outputs of each group alone, in the order of ``tensor_groups``."""
     owned: dict[str, list[int]] = {}
