@@ -105,9 +105,15 @@ def test_bits_are_near_those_of_the_best_set(name, share, parse):
         ]
         assert len(sets) <= ALL_OF_THEM
         # Others need not be measured.
-        better = [it for it in sets if 1.15 * space.cost(it).activation_bits < spent]
-        best = [(space.cost(it).activation_bits, it) for it in better if meets(it)]
-    assert not best, (spent, min(best, key=lambda it: it[0]), found)
+        better = [it for it in sets if 1.15 * noise.cost(row_of(it, space)) < spent]
+        best = [(space.cost(it).activation_bits, sorted(it)) for it in better if meets(it)]
+    assert not best, (spent, min(best), sorted(found))
+
+
+def row_of(lifted, space):
+    row = np.zeros(len(space.units), np.bool_)
+    row[list(lifted)] = True
+    return row
 
 
 @pytest.mark.parametrize("name", NETS)

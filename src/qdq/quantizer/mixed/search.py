@@ -3,7 +3,8 @@
 A measurement is a run of the quantized network, so that only few sets are measured.  Two nested
 rows of sets are made by the noise model - dropping the unit that saves most bits for its noise,
 and adding the group that takes away most noise for its bits - and bisected.  From the better one
-on, cheaper sets are tried, likely ones first; a set within one that failed is taken to fail.
+on, cheaper sets are tried, likely ones first; a set within one that failed is taken to fail where
+it is predicted to be clearly worse.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ MOST_TRIALS = 64
 _FEW_UNITS = 12
 # Sets are tried whose predicted error is up to this many times what is allowed: 6 dB.
 _HOPE = 4.0
+# Errors that the model takes as uncorrelated are a little less or more in truth.
+_CLEARLY = 1.1
 
 
 @dataclass(slots=True)
@@ -60,8 +63,13 @@ class WidthSearch:
         return self.measured[key]
 
     def _hopeless(self, lifted: Bools) -> bool:
+        """Tell whether a larger set failed that is predicted to be clearly better."""
         key = frozenset(np.flatnonzero(lifted).tolist())
-        return any(key <= tried for tried, met in self.measured.items() if not met)
+        failed = [tried for tried, met in self.measured.items() if not met and key <= tried]
+        if not failed:
+            return False
+        best = self.model.errors(np.array([_row(it, self.model.units) for it in failed])).min()
+        return self.model.error(lifted) > _CLEARLY * float(best)
 
     def _bisect(self, row: Sequence[Bools]) -> Bools:
         """Return the smallest set of ``row``, from all units to none, that meets the bounds."""
