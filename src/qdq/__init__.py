@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from qdq.library import (
         compare,
         compile,
+        explain,
         inspect,
         link,
         lint,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         profile,
         quantize,
         run,
+        sweep,
     )
 
 __all__ = [
@@ -62,6 +64,7 @@ __all__ = [
     "__version__",
     "compare",
     "compile",
+    "explain",
     "inspect",
     "link",
     "lint",
@@ -69,11 +72,13 @@ __all__ = [
     "profile",
     "quantize",
     "run",
+    "sweep",
 ]
 
 _FUNCTIONS = (
     "compare",
     "compile",
+    "explain",
     "inspect",
     "link",
     "lint",
@@ -81,6 +86,7 @@ _FUNCTIONS = (
     "profile",
     "quantize",
     "run",
+    "sweep",
 )
 _HOMES = {
     "InputSpec": "qdq.frontend",

@@ -10,6 +10,7 @@ import typer
 
 from qdq.base.errors import SpecError
 from qdq.cli._exits import FAILED, USAGE, CommandGroup
+from qdq.cli._explain import add_explain
 from qdq.cli._lint import add_lint
 from qdq.cli._mixed import add_mixed
 from qdq.cli._output import print_json, print_report
@@ -17,6 +18,7 @@ from qdq.cli._progress import show_progress
 from qdq.cli._qnn import add_qnn
 from qdq.cli._quantize import add_quantize
 from qdq.cli._server import add_commands
+from qdq.cli._sweep import add_sweep
 
 if TYPE_CHECKING:
     from qdq.frontend import InputSpec
@@ -84,6 +86,7 @@ def root(
 
 
 add_quantize(app)
+add_sweep(app)
 
 
 @app.command()
@@ -305,6 +308,7 @@ def doctor(*, as_json: Json = False) -> None:
         raise typer.Exit(FAILED)
 
 
+add_explain(app)
 add_lint(app)
 add_mixed(app)
 add_qnn(app)

@@ -87,6 +87,13 @@ def quantize(
             help="Also write the report: a page for .html, else JSON. May be repeated.",
         ),
     ] = [],  # noqa: B006
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume/--no-resume",
+            help="Go on from what a killed run had finished; it is kept beside OUT.",
+        ),
+    ] = True,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document instead of tables.")
     ] = False,
@@ -112,15 +119,17 @@ def quantize(
         else:
             print_report(_tables_plan.planned(preview))
         return
+    data, target = _needed(calibration, "--calibration"), _needed(output, "--output")
     with show_progress(as_json=as_json) as progress:
         result = library.quantize(
             model,
-            _needed(calibration, "--calibration"),
-            _needed(output, "--output"),
+            data,
+            target,
             weights=weights,
             activations=activations,
             options=text,
             report=tuple(report),
+            resume=target.with_name(f".{target.name}.stages") if resume else None,
             progress=progress,
         )
     if as_json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,12 +16,21 @@ import onnx_ir as ir
 from qdq.base.options import Options
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.base.version import __version__
-from qdq.dataset import InputLayout, Samples, content_order, fit_samples
+from qdq.dataset import (
+    InputLayout,
+    Samples,
+    content_digests,
+    content_order,
+    fit_samples,
+    set_digest,
+)
 from qdq.quantizer.advisor import advise, input_facts
 from qdq.quantizer.calibrate import collect_statistics
+from qdq.quantizer.checkpoint import NO_CHECKPOINT, Checkpoint, Identity
 from qdq.quantizer.emit import emit_plan
 from qdq.quantizer.figures import collect_figures
 from qdq.quantizer.gates import GateModel, choose_ranges, plan_of, take_best
+from qdq.quantizer.levers import Origins
 from qdq.quantizer.mixed import (
     Latency,
     ShareChoice,
@@ -51,11 +61,12 @@ _LARGEST_REPORT = 32
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """A QDQ model with the plan it was made by and the report on it."""
+    """A QDQ model with the plan it was made by, the report on it, and the origins of its nodes."""
 
     model: ir.Model
     plan: QuantizationPlan
     report: QuantizationReport
+    origins: Origins
 
 
 def quantize_model(
@@ -67,6 +78,7 @@ def quantize_model(
     options: Options,
     overrides: Overrides = NO_OVERRIDES,
     figures: bool = False,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
     latency: Latency | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Quantized:
@@ -75,8 +87,8 @@ def quantize_model(
     ``model`` is a float32 ONNX model with static input shapes and is used up.  Samples are read
     one at a time, in the order of their content, so that a permutation of them changes nothing.
     ``overrides`` are by names of nodes as the prepared graph has them.
-    ``figures`` also counts what the HTML report draws, and ``latency`` measures models for
-    ``--pareto``.  Raises PrecisionError, OptionError, DatasetError, ModelInvalidError,
+    ``figures`` also counts what the HTML report draws; ``checkpoint`` keeps finished stages;
+    ``latency`` measures models for ``--pareto``.  Raises PrecisionError, OptionError, DatasetError, ModelInvalidError,
     UnsupportedError, or AccuracyError where no model meets the bounds.
     """
     mixed = mixed_request(options)
@@ -92,14 +104,20 @@ def quantize_model(
             extra_bits=mixed.bits,
         )
         settings, placement = placed.settings, placed.placement
-        splits = split_samples(content_order(samples))
+        digests = content_digests(samples)
+        splits = split_samples(content_order(samples, digests=digests))
         held_out, calibration = splits.report, splits.calibration
         judged = held_out or calibration[:_LARGEST_REPORT]
         gated = splits.gate or calibration[:_LARGEST_REPORT]
     with watch.stage("calibrate"):
+        asked = f"{weights} {activations} {options.to_text()} {overrides}"
+        checkpoint.begin(Identity(model, digests, asked), progress)
         observed = mixed.observed(placement)
         request = statistics_request(model, observed, settings, histograms=figures)
-        statistics = collect_statistics(model, samples, calibration, request, progress=progress)
+        statistics = checkpoint.stage(
+            "figures" if figures else "calibrate",
+            lambda: collect_statistics(model, samples, calibration, request, progress=progress),
+        )
     task = Task(model, placement, samples, splits, settings, placed.overrides)
     with watch.stage("plan"):
         gate = GateModel(model, samples, splits.gate) if splits.gate else None
@@ -107,7 +125,9 @@ def quantize_model(
         task, share = lift_worst(task, statistics, mixed, gated, placed.place, progress=progress)
         settings, plan = task.settings, plan_of(task, statistics)
     with watch.stage("round"):
-        taken = take_best(task, plan, statistics, gate, progress=progress)
+        taken = checkpoint.stage(
+            "round", lambda: take_best(task, plan, statistics, gate, progress=progress)
+        )
         plan = taken.plan
     judge = _judge(task, judged, progress)
     search = WidthStage(task, statistics, mixed, gated, gate, placed.place, judge)
@@ -137,6 +157,9 @@ def quantize_model(
         settings=settings,
         plan=plan,
         levers=placed.matches,
+        nodes_by_bits=Counter(node.bits for node in task.placement.nodes),
+        samples=len(samples),
+        calibration_digest=set_digest(digests),
         outputs=outputs,
         layers=layers,
         calibration_samples=len(calibration),
@@ -155,7 +178,7 @@ def quantize_model(
     )
     for notice in report.notices:
         progress.notice(notice)
-    return Quantized(quantized, plan, report)
+    return Quantized(quantized, plan, report, placed.origins)
 
 
 def _judge(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,7 +48,8 @@ class QuantizationReport:
 
     ``outputs`` maps output names to metrics against the float model, never pooled; ``layers`` has
     those of every tensor in graph order, on fewer samples; ``advice`` is about the calibration
-    data; ``figures`` is what the HTML report draws, None where it was not asked for, as are
+    data, of whose ``samples`` together ``calibration_digest`` is the SHA-256;
+    ``figures`` is what the HTML report draws, None where it was not asked for, as are
     ``sensitivity``, ``share`` (of ``--lite_mp``), ``widths`` (of ``--accuracy_bound``) and
     ``curve`` (of ``--pareto``).
     """
@@ -56,8 +57,11 @@ class QuantizationReport:
     settings: Settings
     plan: QuantizationPlan
     levers: tuple[LeverMatch, ...]
+    nodes_by_bits: Mapping[int, int]
     outputs: dict[str, Metrics]
     layers: Comparison
+    samples: int
+    calibration_digest: str
     calibration_samples: int
     report_samples: int
     held_out: bool
@@ -78,6 +82,7 @@ class QuantizationReport:
             "schema": "qdq.quantize.report/1",
             "version": __version__,
             "settings": self.settings.to_dict(),
+            "calibration_digest": self.calibration_digest,
             "calibration_samples": self.calibration_samples,
             "report_samples": self.report_samples,
             "gate_samples": self.gate_samples,
@@ -101,6 +106,7 @@ class QuantizationReport:
                 "constants": len(self.plan.constants),
                 "converts": len(self.plan.converts),
                 "float_islands": len(self.plan.islands),
+                "nodes_by_bits": {str(b): n for b, n in sorted(self.nodes_by_bits.items())},
             },
             "levers": [match.to_dict() for match in self.levers],
             "advice": self.advice.to_dict(),

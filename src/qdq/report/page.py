@@ -9,6 +9,7 @@ from importlib.resources import files
 from qdq.quantizer.report import QuantizationReport
 from qdq.report.decisions import decisions_section
 from qdq.report.layers import layers_section
+from qdq.report.levers import levers_section
 from qdq.report.markup import Markup, element, join
 from qdq.report.overview import outputs_section, stages_section, summary_section
 from qdq.report.sensitivity import sensitivity_section
@@ -31,6 +32,7 @@ def html_page(report: QuantizationReport) -> str:
         summary_section(report),
         outputs_section(report),
         layers_section(report),
+        levers_section(report),
         widths,
         sensitivity,
         sites_section(report),
@@ -62,7 +64,17 @@ def _policy(style: str) -> str:
 
 def _contents(optional: dict[str, Markup | None]) -> Markup:
     """Return the links to the sections; ``optional`` ones where they are there."""
-    names = ("Summary", "Outputs", "Layers", *optional, "Sites", "Weights", "Decisions", "Cost")
+    names = (
+        "Summary",
+        "Outputs",
+        "Layers",
+        "Levers",
+        *optional,
+        "Sites",
+        "Weights",
+        "Decisions",
+        "Cost",
+    )
     links = [
         element("a", name, href=f"#{name.lower()}")
         for name in names

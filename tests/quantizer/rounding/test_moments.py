@@ -23,7 +23,7 @@ def test_moments(offset):
         np.testing.assert_allclose(found.gram[group], both[5:, 5:], atol=1e-4)
         np.testing.assert_allclose(found.cross[group], both[:5, 5:], atol=1e-4)
         about_zero = y[group].astype(np.float64) @ y[group].T.astype(np.float64) / 90
-        np.testing.assert_allclose(found.uncentred().gram[group], about_zero, rtol=1e-5, atol=1e-4)
+        np.testing.assert_allclose(found.about(1.0).gram[group], about_zero, rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(found.mean_float, x.mean(axis=2), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found.mean_quantized, y.mean(axis=2), rtol=1e-5, atol=1e-6)
 

@@ -11,6 +11,7 @@ from qdq.base.options._table import (
     load_table,
     option_table,
 )
+from qdq.base.options._words import split_options
 
 __all__ = [
     "FloatRange",
@@ -23,4 +24,5 @@ __all__ = [
     "load_table",
     "option_table",
     "parse_options",
+    "split_options",
 ]

@@ -4,7 +4,8 @@ The model: a row w of integers times scale that stands for the row t makes the o
 (w - t) H (w - t)^T, with H the (damped) covariance of the layer's input.
 
 Feedback: Frantar et al. 2022, arXiv:2210.17323 (GPTQ), section 3.3, in order of descending
-diagonal; it is Hassibi and Stork's optimal brain surgeon with a fixed order.
+diagonal; it is Hassibi and Stork's optimal brain surgeon with a fixed order.  Done with the factor
+of H itself, as Babai's nearest plane (Combinatorica 1986): the same integers without H's inverse.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ _BLOCK = 64
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """The upper Cholesky factor of the Hessian's inverse, and the order of elements it is in."""
+    """The Hessian's upper Cholesky factor, each row over its diagonal, and its elements' order.
+
+    Elements are rounded from the last to the first, the one with the largest diagonal first.
+    """
 
     order: npt.NDArray[np.int64]
     upper: FloatArray
@@ -35,13 +39,11 @@ class Factor:
     @classmethod
     def of(cls, hessian: Float64Array) -> Factor:
         """Factor ``hessian`` [groups, elements, elements], positive definite."""
-        order = np.argsort(-np.diagonal(hessian, axis1=1, axis2=2), axis=1, kind="stable")
-        moved = np.take_along_axis(hessian, order[:, :, None], axis=1)
-        moved = np.take_along_axis(moved, order[:, None, :], axis=2)
-        inverse = np.linalg.inv(moved)
-        inverse = (inverse + inverse.transpose(0, 2, 1)) / 2
-        upper = np.linalg.cholesky(inverse).transpose(0, 2, 1)
-        return cls(order, np.ascontiguousarray(upper, np.float32))
+        order = np.argsort(np.diagonal(hessian, axis1=1, axis2=2), axis=1, kind="stable")
+        groups = np.arange(len(hessian))[:, None, None]
+        lower = np.linalg.cholesky(hessian[groups, order[:, :, None], order[:, None, :]])
+        lower /= np.diagonal(lower, axis1=1, axis2=2)[:, None, :]
+        return cls(order, np.ascontiguousarray(lower.transpose(0, 2, 1), np.float32))
 
 
 def round_with_feedback(
@@ -56,20 +58,19 @@ def round_with_feedback(
     # Elements first: what is rounded at once lies together.
     work = np.take_along_axis(target.transpose(0, 2, 1), order[:, :, None], axis=1)
     low, high = -float(1 << (bits - 1)), float((1 << (bits - 1)) - 1)
-    elements = work.shape[1]
-    for start in range(0, elements, _BLOCK):
-        end = min(start + _BLOCK, elements)
+    # An element's float value, which its error is told from, and what it is to be after feedback.
+    floats, elements = work.copy(), work.shape[1]
+    for end in range(elements, 0, -_BLOCK):
+        start = max(end - _BLOCK, 0)
         errors = np.empty((work.shape[0], end - start, work.shape[2]), np.float32)
-        for column in range(start, end):
-            value = work[:, column]
-            rounded = np.clip(np.rint(value / scales), low, high)
-            error = (value - rounded * scales) / upper[:, column, column, None]
+        for column in range(end - 1, start - 1, -1):
+            rounded = np.clip(np.rint(work[:, column] / scales), low, high)
+            error = floats[:, column] - rounded * scales
             work[:, column] = rounded
             errors[:, column - start] = error
-            row = upper[:, column, column + 1 : end, None]
-            work[:, column + 1 : end] -= row * error[:, None]
-        if end < elements:
-            work[:, end:] -= np.matmul(upper[:, start:end, end:].transpose(0, 2, 1), errors)
+            work[:, start:column] += upper[:, start:column, column, None] * error[:, None]
+        if start:
+            work[:, :start] += np.matmul(upper[:, :start, start:end], errors)
     result = np.empty_like(work)
     np.put_along_axis(result, np.broadcast_to(order[:, :, None], result.shape), work, axis=1)
     return np.ascontiguousarray(result.transpose(0, 2, 1))
@@ -122,6 +123,7 @@ def quadratic_error(
     rows: npt.NDArray[np.floating], target: FloatArray, hessian: Float64Array
 ) -> Float64Array:
     """Return (w - t) H (w - t)^T of each row: [groups, rows]."""
-    difference = rows.astype(np.float64) - target
-    error: Float64Array = (np.matmul(difference, hessian) * difference).sum(axis=2)
+    difference = np.subtract(rows, target, dtype=np.float32)
+    product = np.matmul(difference, hessian.astype(np.float32))
+    error: Float64Array = np.einsum("gre,gre->gr", product, difference, dtype=np.float64)
     return error

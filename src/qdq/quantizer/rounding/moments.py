@@ -25,15 +25,15 @@ class LayerMoments:
     gram: Float64Array
     cross: Float64Array
 
-    def uncentred(self) -> LayerMoments:
-        """Return the moments about zero, for a layer whose bias cannot absorb the means."""
+    def about(self, share: float) -> LayerMoments:
+        """Return the moments with ``share`` of the mean's square: 1 is about zero, 0 the mean."""
         x, y = self.mean_float, self.mean_quantized
         return LayerMoments(
             self.count,
             x,
             y,
-            self.gram + y[:, :, None] * y[:, None, :],
-            self.cross + x[:, :, None] * y[:, None, :],
+            self.gram + share * y[:, :, None] * y[:, None, :],
+            self.cross + share * x[:, :, None] * y[:, None, :],
         )
 
 

@@ -17,15 +17,25 @@ __all__ = ["Candidate", "LayerProblem", "nearest_candidates", "remade", "second_
 
 Float64Array = npt.NDArray[np.float64]
 
-# Fractions of the min-max scale that error feedback is tried with; the best one of each channel
-# by the quadratic error stays.  Fewer bits gain more by clipping.
-_FRACTIONS = {4: (1.0, 0.92, 0.85, 0.78, 0.7, 0.6), 8: (1.0, 0.9), 16: (1.0,)}
+# Scales that error feedback is tried with reach from the min-max scale down to this fraction of it:
+# fewer bits gain more by clipping.  The best one of each channel by the quadratic error stays, so
+# that each is also another try at the integers: on correlated inputs 24 give 0.4 to 0.9 dB more
+# than six, at 4 bits as at 8.
+_LEAST_FRACTION = {4: 0.5, 8: 0.8}
+_FEWEST_SCALES, _MOST_SCALES = 4, 32
+# Elements of all tries together; a large layer has fewer tries.
+_TRIED_ELEMENTS, _TRIED_ELEMENTS_QUICK = 1 << 21, 1 << 18
 _SECOND_ORDER = "second order"
 _SWEEPS = {4: 3, 8: 1, 16: 0}
 # Shares of the mean of the diagonal: the ridge keeps a target near the float weight where data say
 # little, damping keeps the Hessian invertible (GPTQ's 1 %).
 _RIDGE = 0.1
 _DAMPING = 0.01
+# The bias makes up for the mean of the inputs seen here only.  New inputs have another mean, off by
+# a part of this one rather than in any direction: this share of its square stays in the moments.
+# 0.3 gained 0.3 dB on EfficientNet-Lite0 w4a8 over none, 1 as much as none (photographs unlike
+# those of calibration).
+_MEAN_SHARE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +77,18 @@ def nearest_candidates(problem: LayerProblem) -> Iterator[Candidate]:
 
 
 def targets(problem: LayerProblem) -> Iterator[Candidate]:
-    """Yield the real rows that integers could stand for, the float ones first.
+    """Yield the real rows that integers could stand for: the float ones, and shifted ones.
 
-    The others make the float output from the quantized input as well as a linear map can (ridge):
+    The latter make the float output from the quantized input as well as a linear map can (ridge):
     rows (C - G) (G + ridge)^-1 is added, with C the covariance of float with quantized input and G
-    that of the quantized one - as measured, and shrunk to their diagonals.
+    that of the quantized one, both shrunk to their diagonals.  Unshrunk they fit the calibration
+    samples better and new ones worse.
     """
     moments = _centred(problem)
-    cross, gram, count = moments.cross, moments.gram, moments.count
+    cross, gram = (_shrunk(it, moments.count) for it in (moments.cross, moments.gram))
     for name, rows in (
         ("float target", problem.rows),
         ("shifted target", _shifted(problem.rows, gram, cross)),
-        ("half shifted", _shifted(problem.rows, _shrunk(gram, count), _shrunk(cross, count))),
     ):
         scales = problem.scales["min_max"]
         bias = None if problem.layer.bias is None else _bias(problem, rows, None)
@@ -97,13 +107,14 @@ def remade(problem: LayerProblem, chosen: Candidate) -> Candidate:
 def second_order(problem: LayerProblem, target: Candidate, *, quick: bool = False) -> Candidate:
     """Return ``target`` rounded with error feedback and descent, at each channel's best scale.
 
-    ``quick`` tries fewer scales and does not descend: a first look at what rounding can do.
+    ``quick`` tries fewer scales where layers are large: a first look at what rounding can do.
     """
     moments = _centred(problem)
     hessian = _damped(_shrunk(moments.gram, moments.count))
     groups, channels, _ = target.rows.shape
     base, bits = problem.scales["min_max"], problem.bits
-    fractions = _FRACTIONS[bits][:: 3 if quick else 1]
+    budget = _TRIED_ELEMENTS_QUICK if quick else _TRIED_ELEMENTS
+    fractions = _fractions(bits, budget // max(target.rows.size, 1))
     tried = [np.maximum(base * np.float32(f), problem.least) for f in fractions]
     if "mse_minimizer" in problem.scales:
         tried.append(problem.scales["mse_minimizer"])
@@ -118,16 +129,24 @@ def second_order(problem: LayerProblem, target: Candidate, *, quick: bool = Fals
     pick = best * channels + np.arange(channels)
     scales = np.take_along_axis(scales, pick, axis=1)
     integers = np.take_along_axis(integers, pick[:, :, None], axis=1)
-    sweeps = 0 if quick else _SWEEPS[bits]
-    integers = descend(integers, target.rows, hessian, scales, bits=bits, sweeps=sweeps)
+    integers = descend(integers, target.rows, hessian, scales, bits=bits, sweeps=_SWEEPS[bits])
     rows = integers * scales[:, :, None]
     bias = None if problem.layer.bias is None else _bias(problem, rows, scales)
     return Candidate(f"{_SECOND_ORDER}, {target.name}", rows, scales, bias)
 
 
+def _fractions(bits: int, affordable: int) -> FloatArray:
+    """Return the fractions of the min-max scale to try."""
+    if bits not in _LEAST_FRACTION:
+        return np.ones(1, np.float32)
+    count = min(max(affordable, _FEWEST_SCALES), _MOST_SCALES)
+    return np.linspace(1.0, _LEAST_FRACTION[bits], count, dtype=np.float32)
+
+
 def _centred(problem: LayerProblem) -> LayerMoments:
-    """Return the moments about the mean where the bias makes up for it, else about zero."""
-    return problem.moments if problem.layer.bias is not None else problem.moments.uncentred()
+    """Return the moments about nearly the mean where the bias makes up for it, else about zero."""
+    share = 1.0 if problem.layer.bias is None else _MEAN_SHARE
+    return problem.moments.about(share)
 
 
 def _bias(problem: LayerProblem, rows: FloatArray, scales: FloatArray | None) -> FloatArray:
