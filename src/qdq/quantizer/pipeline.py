@@ -88,8 +88,8 @@ def quantize_model(
     one at a time, in the order of their content, so that a permutation of them changes nothing.
     ``overrides`` are by names of nodes as the prepared graph has them.
     ``figures`` also counts what the HTML report draws; ``checkpoint`` keeps finished stages;
-    ``latency`` measures models for ``--pareto``.  Raises PrecisionError, OptionError, DatasetError, ModelInvalidError,
-    UnsupportedError, or AccuracyError where no model meets the bounds.
+    ``latency`` measures models for ``--pareto``.  Raises PrecisionError, OptionError, DatasetError,
+    ModelInvalidError, UnsupportedError, or AccuracyError where no model meets the bounds.
     """
     mixed = mixed_request(options)
     watch = _Watch()
