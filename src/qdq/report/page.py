@@ -64,17 +64,8 @@ def _policy(style: str) -> str:
 
 def _contents(optional: dict[str, Markup | None]) -> Markup:
     """Return the links to the sections; ``optional`` ones where they are there."""
-    names = (
-        "Summary",
-        "Outputs",
-        "Layers",
-        "Levers",
-        *optional,
-        "Sites",
-        "Weights",
-        "Decisions",
-        "Cost",
-    )
+    first, last = ("Summary", "Outputs", "Layers", "Levers"), ("Sites", "Weights", "Decisions")
+    names = (*first, *optional, *last, "Cost")
     links = [
         element("a", name, href=f"#{name.lower()}")
         for name in names
