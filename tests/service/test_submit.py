@@ -276,6 +276,13 @@ def test_widths_of_nodes_are_checked(room):
     assert _quantize(room, options=options).options == options
 
 
+@pytest.mark.parametrize("bound", ["sqnr>30", "mse>=1", "cosine>=2"])
+def test_a_bound_that_is_none_is_refused_at_once(bound, room):
+    with pytest.raises(OptionError, match="accuracy_bound"):
+        _quantize(room, options=f"--accuracy_bound {bound}")
+    assert _quantize(room, options="--accuracy_bound sqnr>=30 --accuracy_bound y:cosine>=0.9")
+
+
 def test_quantize_takes_onnx_and_data_only(room):
     room.stages.answers["inspect_model"] = {"format": "qnn_dlc"}
     dlc = room.add_model(ModelType.QNN_DLC)
