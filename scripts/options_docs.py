@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from qdq.base.options import JobKind, OptionSpec, option_table
+from qdq.base.options import FloatRange, JobKind, KeyValues, OptionSpec, option_table
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "options.md"
 
@@ -23,6 +23,8 @@ string (`options=`, `--options`).
 - An option is `--name value` or `--name=value`; a flag is `--name`, or `--name true|false`.
 - Blanks separate. A value that holds blanks stands in `'` or `"`. A backslash is an ordinary
   character. A value may hold `=` and may be a negative number; it cannot begin with `--`.
+- *patterns* and *assignments* may be given several times (32), in an order that counts: a regular
+  expression of Python's `re` without flags (at most 256 characters), and `NAME=value`.
 - A *list* is `a,b,c`; *pairs* are `key=value;key=value`.
 - Nothing is ignored. An unknown option, one given twice, two that contradict each other, a wrong
   value, and an option that this version does not support are errors that name it. Options marked
@@ -78,7 +80,9 @@ def _meaning(spec: OptionSpec) -> str:
     return " ".join(filter(None, parts))
 
 
-def _legal(values: tuple[str, ...] | range) -> str:
+def _legal(values: KeyValues) -> str:
+    if isinstance(values, FloatRange):
+        return f"{values.lowest:g} to {values.highest:g}"
     if isinstance(values, range):
         return f"{values[0]} to {values[-1]}"
     return ", ".join(f"`{value}`" for value in values)

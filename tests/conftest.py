@@ -16,6 +16,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 TESTS = Path(__file__).resolve().parent
 for folder in (TESTS, TESTS.parent):
@@ -23,6 +24,10 @@ for folder in (TESTS, TESTS.parent):
         sys.path.insert(0, str(folder))
 
 from corpus import models  # noqa: E402 - found through the lines above
+
+# On a machine that others use too, how long an example takes says nothing about what is tested.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from typing import Any
 
-from benchmarks.qnn.one import ACTIVATIONS, ROOT
+from benchmarks.qnn.cost import ACTIVATIONS, ROOT
 
-MODELS = ("effnet_lite0", "ppocr_cls", "ppocr_det", "ppocr_rec", "minilm")
+MODELS = ("effnet_lite0", "ppocr_cls", "fmnist_vit", "minilm", "ppocr_rec", "ppocr_det")
 # What counts as near: dB that the simulator may be farther from float than ONNX Runtime is (w8a8),
 # and the least SQNR of the two against one another (w8a16, convolutional networks).
 BEHIND_DB, APART_DB = 1.0, 45.0

@@ -7,40 +7,26 @@ Runtime (QDQ, float arithmetic) against the float model, and of the two against 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import qdq
-from benchmarks.common import work_folder
+from benchmarks.qnn.cost import OPTIONS, ROOT, compare_cost, quantized
 from qdq.base.devices import find_device, htp_target
 from qdq.runtime import open_session
 
-ROOT = Path(__file__).resolve().parents[2]
 DEVICES = ("Samsung Galaxy S24", "Samsung Galaxy S25")
-ACTIVATIONS = {"w8a8": "int8", "w8a16": "int16"}
-CALIBRATION, EVALUATION = 16, 2
+# The simulator takes half a minute and more for a sample of the larger ones.
+EVALUATION = {"fmnist_vit": 8, "ppocr_cls": 4, "ppocr_rec": 1, "ppocr_det": 1}
+FEWEST = 2
+COST_TURNS = 3
 Samples = list[dict[str, np.ndarray]]
-
-
-def quantized(model_id: str, precision: str) -> tuple[Path, Path]:
-    """Return the float model and its QDQ form, made on first use."""
-    from corpus import models
-
-    source = models.build(model_id)
-    target = work_folder() / f"{source.stem}-{precision}.onnx"
-    if not target.exists():
-        samples = columns(models.inputs(model_id, CALIBRATION))
-        qdq.quantize(source, samples, target, activations=ACTIVATIONS[precision])
-    return source, target
 
 
 def columns(samples: Samples) -> dict[str, list[np.ndarray]]:
@@ -67,43 +53,16 @@ def reference_outputs(model: Path, samples: Samples) -> list[np.ndarray]:
     return [one[name] for name in sorted(found[0]) for one in found]
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Of a fresh process with its children: wall seconds, CPU seconds, peak memory in MiB.
-
-    CPU seconds say more where others use the machine.  The peak is that of the largest process.
-    """
-
-    wall: float
-    cpu: float
-    peak: float
-
-
-def child(*words: str) -> Cost:
-    """Run a module in a fresh process, whose children it waits for."""
-    with tempfile.TemporaryFile() as told:
-        began = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, "-m", *words], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=told
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            told.seek(0)
-            raise RuntimeError(told.read().decode("utf-8", "replace").strip()[-600:])
-    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
-
-
 def measure(model_id: str, precision: str) -> None:
     from corpus import models
 
     source, target = quantized(model_id, precision)
-    samples = models.inputs(model_id, EVALUATION, seed=1)
+    samples = models.inputs(model_id, EVALUATION.get(model_id, FEWEST), seed=1)
     truth, reference = reference_outputs(source, samples), reference_outputs(target, samples)
     for device in DEVICES:
         chip = htp_target(find_device(device))
         row: dict[str, Any] = {"model": model_id, "precision": precision, "chip": chip.chipset}
+        row["samples"] = len(samples)
         try:
             row |= _device(target, device, samples, truth, reference)
         except (qdq.QdqError, RuntimeError) as error:
@@ -118,32 +77,17 @@ def _device(
     truth: list[np.ndarray],
     reference: list[np.ndarray],
 ) -> dict[str, Any]:
-    chip = htp_target(find_device(device))
     with tempfile.TemporaryDirectory() as folder:
-        binary, prepared = Path(folder, "model.bin"), Path(folder, "prepared.onnx")
-        options = "--target_runtime qnn_context_binary"
-        words = ["qdq", "compile", str(target), "-o", str(binary), "--device", device]
-        ours = child(*words, "--options", options)
-        # The same graph as the compiler got, so that only our own work differs.
-        qdq.compile(
-            target, Path(folder, "x.dlc"), device=device, options="--target_runtime qnn_dlc"
-        )
-        Path(folder, "x.source.onnx").rename(prepared)
-        bare = child("benchmarks.qnn.bare", str(prepared), str(chip.soc_model), folder)
-        compiler = qdq.compile(target, device=device, options=options).qnn
+        binary = Path(folder, "model.bin")
+        costs = compare_cost(target, device, turns=COST_TURNS)
+        compiler = qdq.compile(target, binary, device=device, options=OPTIONS).qnn
         assert compiler is not None
         began = time.perf_counter()
         found = outputs(binary, samples)
         simulated = time.perf_counter() - began
         return {
-            "command_s": round(ours.wall, 2),
-            "command_cpu_s": round(ours.cpu, 2),
+            **costs,
             "compiler_s": compiler["compile_seconds"],
-            "bare_s": round(bare.wall, 2),
-            "bare_cpu_s": round(bare.cpu, 2),
-            "cpu_ratio": round(ours.cpu / bare.cpu, 2),
-            "peak_mib": round(ours.peak),
-            "bare_peak_mib": round(bare.peak),
             "bytes": binary.stat().st_size,
             "sim_float_db": round(sqnr(truth, found), 2),
             "ort_float_db": round(sqnr(truth, reference), 2),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qdq.base.errors import (
+        AccuracyError,
         ChildCrashError,
         ChildMemoryError,
         ChildTimeoutError,
@@ -28,9 +29,22 @@ if TYPE_CHECKING:
     )
     from qdq.base.version import __version__
     from qdq.frontend import InputSpec
-    from qdq.library import compare, compile, inspect, link, lint, profile, quantize, run
+    from qdq.library import (
+        compare,
+        compile,
+        explain,
+        inspect,
+        link,
+        lint,
+        plan_quantization,
+        profile,
+        quantize,
+        run,
+        sweep,
+    )
 
 __all__ = [
+    "AccuracyError",
     "ChildCrashError",
     "ChildMemoryError",
     "ChildTimeoutError",
@@ -50,15 +64,30 @@ __all__ = [
     "__version__",
     "compare",
     "compile",
+    "explain",
     "inspect",
     "link",
     "lint",
+    "plan_quantization",
     "profile",
     "quantize",
     "run",
+    "sweep",
 ]
 
-_FUNCTIONS = ("compare", "compile", "inspect", "link", "lint", "profile", "quantize", "run")
+_FUNCTIONS = (
+    "compare",
+    "compile",
+    "explain",
+    "inspect",
+    "link",
+    "lint",
+    "plan_quantization",
+    "profile",
+    "quantize",
+    "run",
+    "sweep",
+)
 _HOMES = {
     "InputSpec": "qdq.frontend",
     "__version__": "qdq.base.version",

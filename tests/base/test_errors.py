@@ -20,6 +20,7 @@ WIRE = {
     "ModelCorruptError": 13002,
     "ModelInvalidError": 13003,
     "UnsupportedError": 3,
+    "AccuracyError": 3,
     "MissingDependencyError": 2003,
     "OutputError": 2002,
     "ChildCrashError": 2001,

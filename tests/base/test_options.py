@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,14 @@ ROWS: list[dict[str, Any]] = [
         "fallback_choices": ["cpu"],
         "refused_choices": {"npu": "there is no NPU"},
     },
+    {"name": "nodes", "kind": "patterns"},
+    {
+        "name": "widths",
+        "kind": "assignments",
+        "names_nodes": True,
+        "choices": ["int16", "float"],
+    },
+    {"name": "ranges", "kind": "assignments"},
     {"name": "later", "kind": "flag", "status": "planned"},
     {"name": "elsewhere", "kind": "flag", "jobs": ["link"]},
 ]
@@ -101,6 +111,12 @@ def refusal(text: str, kind: JobKind = JobKind.COMPILE, table: OptionTable | Non
         ("--pairs k=v;o=O=3;", "pairs", (("k", "v"), ("o", "O=3"))),
         ("--pairs a=1 --pairs b=2", "pairs", (("a", "1"), ("b", "2"))),
         ("--pairs a=1 --flag --pairs a=1", "pairs", (("a", "1"),)),
+        ("--nodes /a/.* --nodes 'b|c d'", "nodes", ("/a/.*", "b|c d")),
+        (r"--nodes /a\.\d+", "nodes", (r"/a\.\d+",)),
+        ("--widths a=b=int16 --widths .*=float", "widths", (("a=b", "int16"), (".*", "float"))),
+        ("--widths '(?=a)b=int16'", "widths", (("(?=a)b", "int16"),)),
+        ("--ranges x=-1,2.50", "ranges", (("x", "-1.0,2.5"),)),
+        ("--ranges a=b=0,1e2 --ranges '[=0,1'", "ranges", (("a=b", "0.0,100.0"), ("[", "0.0,1.0"))),
     ],
 )
 def test_values(text: str, name: str, value: object) -> None:
@@ -147,6 +163,26 @@ def test_values(text: str, name: str, value: object) -> None:
         ("--pairs a=", ["--pairs: 'a=' is not key=value"]),
         ("--pairs =a", ["--pairs: '=a' is not key=value"]),
         ("--pairs ;", ["--pairs: '' is not key=value"]),
+        ("--nodes a --nodes a", ["--nodes is given twice for 'a'"]),
+        ("--nodes " + " --nodes ".join(map(str, range(33))), ["--nodes is given more than 32"]),
+        ("--nodes 'a('", ["--nodes cannot be 'a('", "no regular expression", "position 1"]),
+        ("--nodes (?i)a", ["--nodes", "'(?i' has no place", "without flags"]),
+        ("--nodes [\x21-\uffff]", ["--nodes", "has no place"]),
+        (r"--nodes [\u0021-\uffff]", ["--nodes", "has no place"]),
+        ("--nodes a{99999999999999999999}", ["--nodes cannot be", "no regular expression"]),
+        ("--nodes " + "a" * 257, ["--nodes has 257 characters, more than 256"]),
+        ("--widths a", ["--widths cannot be 'a'", "REGEX=VALUE", "int16, float"]),
+        ("--widths a=", ["--widths cannot be 'a='"]),
+        ("--widths =int16", ["--widths cannot be '=int16'"]),
+        ("--widths a=int4", ["--widths cannot be 'a=int4'", "int16, float"]),
+        ("--widths a(=int16", ["--widths cannot be 'a('", "no regular expression"]),
+        ("--widths a=int16 --widths a=float", ["--widths is given twice for 'a'"]),
+        ("--ranges x=1", ["--ranges cannot be 'x=1'", "NAME=low,high"]),
+        ("--ranges x=2,1", ["--ranges cannot be 'x=2,1'"]),
+        ("--ranges x=0,0", ["--ranges cannot be 'x=0,0'"]),
+        ("--ranges x=nan,1", ["--ranges cannot be"]),
+        ("--ranges x=0,inf", ["--ranges cannot be"]),
+        ("--ranges x=0,1,2", ["--ranges cannot be"]),
         ("mode fast", ["'mode' is not an option"]),
         ("-m fast", ["'-m' is not an option"]),
         ("--", ["no option name"]),
@@ -160,6 +196,18 @@ def test_refusals_name_the_option(text: str, parts: list[str]) -> None:
     message = refusal(text)
     for part in parts:
         assert part in message
+
+
+def test_no_expression_is_slow_to_compile() -> None:
+    """The server reads expressions of strangers in its own process."""
+    worst = (r"[\x00-\xff]" * 99, "[\xff]" * 99, "(?:" * 60 + "a" + "{0,9})*" * 28, "(?<=a)" * 60)
+    start = time.process_time()
+    for text in worst:
+        try:
+            parse(f"--nodes '{text[:256]}'")
+        except OptionError:
+            continue
+    assert time.process_time() - start < 0.5
 
 
 def test_given_lists_only_what_the_text_holds() -> None:
@@ -194,12 +242,28 @@ def test_order_and_spelling_of_the_text_do_not_matter() -> None:
     assert parse("--flag") != parse("")
 
 
+def _is_pattern(text: str) -> bool:
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return bool(text) and not text.startswith("--") and not re.search(r"-[^\x00-\x7f]", text)
+
+
 WORDS = st.text(
     st.characters(exclude_categories=["Cc", "Cs"]) | st.sampled_from(" '\"\\=;,#-\n\t"), min_size=1
 ).filter(lambda text: not text.startswith("--"))
 ITEMS = st.from_regex(r"[A-Za-z_'\"\\=./ ]*[a-z]", fullmatch=True).map(str.strip)
 KEYS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.]{0,5}", fullmatch=True)
 PAIR_VALUES = WORDS.map(lambda text: text.replace(";", "").strip()).filter(bool)
+NAMES = WORDS.map(str.strip).filter(lambda text: text and not text.startswith("--"))
+PATTERNS = NAMES.map(lambda text: re.escape(text)[:256].strip()).filter(_is_pattern)
+REALS = st.floats(allow_nan=False, allow_infinity=False).map(lambda x: x + 0.0)
+BOUNDS = (
+    st.tuples(REALS, REALS)
+    .filter(lambda ends: ends[0] < ends[1])
+    .map(lambda ends: f"{ends[0]!r},{ends[1]!r}")
+)
 VALUES = st.fixed_dictionaries(
     {},
     optional={
@@ -210,6 +274,13 @@ VALUES = st.fixed_dictionaries(
         "share": st.floats(-1.0, allow_nan=False, allow_infinity=False).map(lambda x: x + 0.0),
         "units": st.lists(st.sampled_from(["cpu", "gpu"]), min_size=1, unique=True).map(tuple),
         "pairs": st.dictionaries(KEYS, PAIR_VALUES, min_size=1).map(lambda d: tuple(d.items())),
+        "nodes": st.lists(PATTERNS, min_size=1, max_size=9, unique=True).map(tuple),
+        "widths": st.dictionaries(
+            PATTERNS, st.sampled_from(["int16", "float"]), min_size=1, max_size=9
+        ).map(lambda d: tuple(d.items())),
+        "ranges": st.dictionaries(NAMES, BOUNDS, min_size=1, max_size=9).map(
+            lambda d: tuple(d.items())
+        ),
     },
 )
 
@@ -229,7 +300,10 @@ def test_canonical_text_of_lists(items: tuple[str, ...]) -> None:
 
 @given(
     st.text()
-    | st.lists(st.sampled_from(["--mode", "--pairs", "=", "a=1", "fast", "'", " "])).map("".join)
+    | st.lists(
+        st.sampled_from(["--mode", "--pairs", "=", "a=1", "fast", "'", " ", "--nodes"])
+        | st.sampled_from(["--widths", "--ranges", "=int16", "=0,1", "(", ")", "[", "*", "(?i"])
+    ).map("".join)
 )
 def test_any_text_parses_or_is_an_option_error(text: str) -> None:
     try:
@@ -277,6 +351,8 @@ def test_any_text_parses_or_is_an_option_error(text: str) -> None:
         ),
         (JobKind.PROFILE, "", "compute_unit", ("all",)),
         (JobKind.PROFILE, "--compute_unit npu,cpu", "compute_unit", ("npu", "cpu")),
+        (JobKind.PROFILE, "--compute_unit npu", "compute_unit", ("npu",)),
+        (JobKind.COMPILE, "--compute_unit gpu,npu", "compute_unit", ("gpu", "npu")),
         (JobKind.PROFILE, "", "dequantize_outputs", False),
         (JobKind.PROFILE, "--dequantize_outputs", "dequantize_outputs", True),
         (JobKind.PROFILE, "--dequantize_outputs false", "dequantize_outputs", False),
@@ -303,9 +379,8 @@ def test_supported_options(kind: JobKind, text: str, name: str, value: object) -
         (JobKind.COMPILE, "--target_runtime qnn_lib_aarch64_android", "deprecated"),
         (JobKind.COMPILE, "--target_runtime nothing", "cannot be 'nothing'"),
         (JobKind.COMPILE, "--quantize_full_type float16", "no float16 weights yet"),
-        (JobKind.PROFILE, "--compute_unit npu", "NPU"),
-        (JobKind.PROFILE, "--compute_unit npu,gpu", "NPU"),
-        (JobKind.PROFILE, "--compute_unit all,npu", "NPU"),
+        (JobKind.PROFILE, "--compute_unit all,npu", "'all' contradicts"),
+        (JobKind.COMPILE, "--compute_unit all,cpu", "'all' contradicts"),
         (JobKind.PROFILE, "--compute_unit cpu,dsp", "cannot be 'dsp'"),
         (JobKind.PROFILE, "--onnx_options qnn_htp_performance_mode=burst", "QNN execution"),
         (JobKind.PROFILE, "--onnx_options session.x=1", "has no key 'session.x'"),
@@ -317,12 +392,11 @@ def test_supported_options(kind: JobKind, text: str, name: str, value: object) -
             "--onnx_options execution_mode=PARALLEL --onnx_options execution_mode=SEQUENTIAL",
             "gives 'execution_mode' twice",
         ),
-        (JobKind.PROFILE, "--compute_unit gpu", "GPU"),
         (JobKind.PROFILE, "--max_profiler_iterations 0", "cannot be '0'"),
         (
             JobKind.COMPILE,
-            "--compute_unit npu --enable_piqaro True",
-            "--compute_unit and --enable_piqaro",
+            "--qnn_bin_conversion_via_model_library --enable_piqaro True",
+            "--qnn_bin_conversion_via_model_library and --enable_piqaro",
         ),
         (
             JobKind.COMPILE,

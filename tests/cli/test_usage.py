@@ -17,13 +17,17 @@ from qdq.cli import app
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
     "quantize",
+    "sweep",
     "compile",
     "run",
     "profile",
     "compare",
     "inspect",
     "doctor",
+    "explain",
     "lint",
+    "sensitivity",
+    "pareto",
     "link",
     "placement",
 )

@@ -59,6 +59,7 @@ class PlayedStages:
     """A StageRunner that plays: ``act`` gets each request first, and may raise or wait."""
 
     act: Callable[[StageRequest, CancelCheck], object] = lambda request, cancelled: None
+    leaves: str = ""
     requests: list[StageRequest] = field(default_factory=list)
     answers: Mapping[str, dict[str, Any]] = field(default_factory=lambda: ANSWERS)
     told: str = "working hard"
@@ -80,12 +81,17 @@ class PlayedStages:
             file.write(f"{self.told}\n")
         progress.step(request.stage, 1)
         progress.notice(f"a notice of {request.stage}")
+        if self.leaves:
+            (scratch / f"kept_{request.stage}").write_text(self.leaves)
         self.act(request, cancelled)
         outputs = {}
         for name in OUTPUTS[request.stage]:
             outputs[name] = scratch / name
             outputs[name].write_text(f"{request.stage} {name} {sorted(request.spec.items())}")
         return StageResult(self.answers[request.stage], outputs)
+
+    def kept(self, stage: str, scratch: Path) -> dict[str, Path]:
+        return {path.name: path for path in scratch.glob(f"kept_{stage}*")}
 
     @property
     def names(self) -> list[str]:

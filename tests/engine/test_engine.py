@@ -17,6 +17,7 @@ from qdq.base.errors import (
     DatasetError,
     InternalError,
     ModelCorruptError,
+    ModelInvalidError,
     OptionError,
     OutputError,
     QdqError,
@@ -413,3 +414,44 @@ def test_wake_is_quicker_than_the_poll(bench: Any, stages: Any) -> None:
 def _raise(error: Exception | None) -> None:
     if error is not None:
         raise error
+
+
+def test_the_next_attempt_goes_on_from_what_the_last_one_left(bench: Any, stages: Any) -> None:
+    """Whether the stage failed or the whole server died in the middle of it."""
+    left = [OutputError("The disk is full", remedy="Make room")]
+    stages.leaves = "half of the work"
+    stages.act = lambda request, cancelled: _raise(left.pop() if left else None)
+    job_id = bench.submit(JobKind.QUANTIZE, dataset_id=bench.dataset())
+    # What an attempt of a server that died has left behind.
+    scratch = bench.folder / "scratch" / f"{job_id}-0" / "quantize"
+    scratch.mkdir(parents=True)
+    (scratch / "kept_quantize_first").write_text("a first part")
+    given: list[dict[str, str]] = []
+    act = stages.act
+
+    def look(request: Any, cancelled: Any) -> None:
+        files = {n: p.read_text() for p, n in request.inputs if n.startswith("kept")}
+        given.append(files)
+        act(request, cancelled)
+
+    stages.act = look
+    bench.engine(stages)
+    assert bench.wait(job_id, seconds=60).state is JobState.DONE
+    first = {"kept_quantize_first": "a first part"}
+    assert given == [first, first | {"kept_quantize": "half of the work"}]
+    # Nothing stays of a job that has ended; it ends in the table first.
+    end = time.monotonic() + 30
+    while list((bench.folder / "scratch").glob(f"**/*{job_id}*")):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_what_another_job_left_is_not_taken(bench: Any, stages: Any) -> None:
+    stages.leaves = "half of the work"
+    stages.act = lambda request, cancelled: _raise(ModelInvalidError("no", remedy="another"))
+    data = bench.dataset()
+    bench.engine(stages)
+    for _ in range(2):
+        job_id = bench.submit(JobKind.QUANTIZE, dataset_id=data)
+        assert bench.wait(job_id).state is JobState.FAILED
+    assert all(not name.startswith("kept") for r in stages.requests for _, name in r.inputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -118,6 +119,22 @@ class TestRuns:
         (stage,) = stages_of(tables, self.with_data(tables, model))
         assert ("source", "s" * 64) in stage.inputs
         assert stage.spec["device"] == S24.name
+
+    def test_a_dlc_that_comes_back_is_known_by_its_bytes(self, tables):
+        model = compiled(tables, ModelType.QNN_DLC, result={"source": "s" * 64})
+        again = replace(model, id="again", producer_id=None, inspection=Inspection("qnn_dlc"))
+        tables.add_model(again)
+        (stage,) = stages_of(tables, self.with_data(tables, again))
+        assert ("source", "s" * 64) in stage.inputs
+        tables.add_model(replace(again, id="other", blob="other"))
+        with pytest.raises(UnsupportedError, match="no job made its bytes"):
+            stages_of(tables, self.job(tables, tables.get_model("other")))
+
+    def test_a_binary_that_comes_back_is_compared_with_what_it_was_compiled_from(self, tables):
+        again = replace(compiled(tables), id="again", producer_id=None)
+        tables.add_model(again)
+        (stage,) = stages_of(tables, self.with_data(tables, again))
+        assert [name for name, _ in stage.inputs] == ["model", "dataset", "origin"]
 
     def test_a_dlc_without_its_onnx(self, tables):
         with pytest.raises(ModelInvalidError, match="not there any more"):

@@ -4,6 +4,7 @@ import pytest
 
 from qdq.base.errors import InternalError, ModelInvalidError, OptionError
 from qdq.graph.diff import collect_encodings, live_encodings
+from qdq.graph.edit import add_initializer
 from qdq.graph.optimize import optimize
 from qdq.graph.passes import PIPELINE, GraphPass
 
@@ -253,6 +254,46 @@ def test_a_pass_that_breaks_the_interface_is_our_bug(build):
 
     with pytest.raises(InternalError, match="interface"):
         optimize(build("g (float[2] x) => (float[2] y) { y = Neg(x) }"), passes=(Rename(),))
+
+
+def test_no_pass_runs_again_on_what_it_left(build):
+    runs = []
+
+    class Counted(GraphPass):
+        def __init__(self, name, changes):
+            super().__init__()
+            self.name, self._changes = name, changes
+
+        def rewrite(self, model, log):
+            runs.append(self.name)
+            log.remark(f"{self.name} leaves something")
+            self._changes -= 1
+            return self._changes >= 0
+
+    passes = (Counted("first", 0), Counted("second", 1), Counted("third", 0))
+    done = optimize(build("g (float[2] x) => (float[2] y) { y = Neg(x) }"), passes=passes)
+    # The third has seen what the second changed; the second may have left more to itself.
+    assert runs == ["first", "second", "third", "first", "second"]
+    # Reasons of a pass that is not asked again still hold.
+    assert [str(note) for note in done.notes] == [
+        f"{name}: {name} leaves something" for name in ("first", "second", "third")
+    ]
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_new_names_in_one_pass_are_new(build, passes):
+    class Add(GraphPass):
+        name = "add"
+
+        def rewrite(self, model, log):
+            for _ in range(3):
+                add_initializer(model.graph, "y_1", np.zeros(1, np.float32))
+            return True
+
+    model = build("g (float[2] x) => (float[2] y) { y_1 = Neg(x) y = Neg(y_1) }")
+    for _ in range(passes):
+        Add()(model)
+    assert list(model.graph.initializers) == [f"y_1_{n + 1}" for n in range(3 * passes)]
 
 
 def test_a_wrong_declared_dtype_is_the_models_fault(build):

@@ -110,7 +110,7 @@ def test_few_samples_are_noticed(float_proto: onnx.ModelProto, images: np.ndarra
             "w16a16",
         ),
         ({"weights": "float16"}, qdq.PrecisionError, "'float16' is not a dtype"),
-        ({"options": "--lite_mp percentage=10"}, qdq.OptionError, "--lite_mp"),
+        ({"options": "--lite_mp percentage=101"}, qdq.OptionError, "percentage"),
         ({"options": "--range_scheme best"}, qdq.OptionError, "auto, mse_minimizer, min_max"),
     ],
 )

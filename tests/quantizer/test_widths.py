@@ -234,3 +234,18 @@ def test_the_same_model_whatever_the_order_of_requests(parse, quantize):
     one = quantize(chain(parse), samples, overrides=bits_of(c=16, n=16))
     two = quantize(chain(parse), samples, overrides=bits_of(n=16, c=16))
     assert one.plan.to_dict() == two.plan.to_dict()
+
+
+def test_the_state_of_a_wide_lstm_has_one_encoding_also_after_its_convert(parse):
+    model = parse(
+        """g (float[3,1,4] x, float[1,1,5] h0, float[1,1,5] c0) => (float y, float h, float c) {
+             a = Abs (h0) s, h, c = LSTM <hidden_size = 5> (x, w, r, , , a, c0) y = Neg (s) }""",
+        w=RNG.normal(0, 0.3, (1, 20, 4)).astype(np.float32),
+        r=RNG.normal(0, 0.3, (1, 20, 5)).astype(np.float32),
+    )
+    placement = placed(model, bits_of(s=16))
+    owners = {s.tensor: (s.owner, s.bits or 8) for s in placement.activations}
+    assert owners["s"] == owners["h"] == ("s", 16)
+    assert owners["a"] == ("a", 8)
+    converts = {(c.tensor, c.owner, c.bits) for c in placement.converts}
+    assert converts == {("a", "s", 16), ("s", "s", 8)}

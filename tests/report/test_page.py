@@ -9,6 +9,9 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import numpy as np
+import onnx
+import onnx.parser
 import pytest
 
 from qdq.quantizer.decisions import Decision
@@ -239,3 +242,24 @@ def test_size(result, page):
     # A drawing has at most 96 bars: about 4 KiB for each site and weight.
     figures = len(result.plan.activations) + len(result.plan.weights)
     assert len(page.encode()) < 20_000 + 5_000 * figures
+
+
+def test_levers_and_converts_are_shown(tmp_path):
+    """Names are text, whatever they hold; each width of an owner has a figure of its own."""
+    import qdq
+
+    text = """g (float[1,4] x) => (float y) {
+        a = Abs (x) t = Transpose (a) b = Neg (t) y = Add (b, t) }"""
+    model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 17]> {text}')
+    for node in model.graph.node:
+        node.name = f"<{node.output[0]}>"
+    samples = {"x": np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)}
+    page = tmp_path / "r.html"
+    qdq.quantize(model, samples, options="--override <[tb]>=int16", report=page)
+    html = page.read_text(encoding="utf-8")
+    section = html.split('id="levers"')[1].split("<section")[0]
+    assert "--override" in section and "&lt;[tb]&gt;" in section
+    assert "2 with 8 bits, 2 with 16 bits" in section
+    assert "Converts, where a reader has another width: 3" in section
+    sites = html.split('id="sites"')[1]
+    assert sites.count('class="figure"') == 5, "of a two, as its view has another width"

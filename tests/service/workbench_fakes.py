@@ -53,6 +53,10 @@ class FakeRepository:
         rows = [it for it in self.models.values() if producer in (None, it.producer_id)]
         return rows[::-1][offset : offset + limit], len(rows)
 
+    def produced_model(self, blob: str) -> Model | None:
+        made = [it for it in self.models.values() if it.blob == blob and it.producer_id]
+        return made[-1] if made else None
+
     def set_model_bytes(
         self, model_id: str, *, blob: str, size: int, inspection: Inspection
     ) -> None:
@@ -250,6 +254,9 @@ class FakeStages:
         if isinstance(answer, QdqError):
             raise answer
         return StageResult(answer)
+
+    def kept(self, stage: str, scratch) -> dict:
+        return {}
 
 
 class FakeEngine:

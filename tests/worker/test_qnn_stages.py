@@ -73,7 +73,6 @@ def test_a_binary_is_compiled_inspected_run_compared_and_placed(stage, source, d
     answer = compiled(stage, source)
     assert answer["output"] == "model.bin"
     assert answer["qnn"]["soc_model"] == 57
-    assert "Qualcomm AI Stack License" in stage.log
     assert f"sha256 {answer['qnn']['sha256']}" in stage.log
     binary = stage.keep("model.bin")
 

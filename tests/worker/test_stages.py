@@ -1,7 +1,9 @@
 """Each stage, run as the service runs it: from files without names that tell, to files and JSON."""
 
+import hashlib
 import io
 import json
+import shutil
 import zipfile
 
 import numpy as np
@@ -9,7 +11,9 @@ import onnx
 import onnx.reference
 import pytest
 
+from qdq import library
 from qdq.base.errors import (
+    ChildTimeoutError,
     DatasetError,
     ModelCorruptError,
     ModelInvalidError,
@@ -18,7 +22,9 @@ from qdq.base.errors import (
     SpecError,
 )
 from qdq.dataset import open_samples, write_h5
-from qdq.worker import extract_archive, open_output, run_stage
+from qdq.quantizer import pipeline
+from qdq.worker import Limits, extract_archive, open_output, run_stage
+from qdq.worker.runner import STAGE_KEEPS
 
 _CONV = """<ir_version: 8, opset_import: ["" : 17]>
 net (float[1, 3, 8, 8] x) => (float[1, 4, 8, 8] y) {
@@ -66,11 +72,16 @@ def dataset(tmp_path, samples):
 
 @pytest.fixture
 def stage(tmp_path):
-    def run(name, spec=None, /, progress=None, **inputs):
+    def run(name, spec=None, /, progress=None, limits=None, **inputs):
         scratch = tmp_path / f"scratch-{name}"
         pairs = [(path, key) for key, path in inputs.items()]
         return run_stage(
-            name, spec or {}, scratch=scratch, inputs=pairs, progress=progress or _Recorder()
+            name,
+            spec or {},
+            scratch=scratch,
+            inputs=pairs,
+            limits=limits or Limits(),
+            progress=progress or _Recorder(),
         )
 
     return run
@@ -274,6 +285,62 @@ def test_quantize(stage, conv, dataset, samples, tmp_path):
     log = _log(tmp_path, "quantize")
     for words in ("options resolved", "activation, ", "y: SQNR", "calibrate: ", "peak memory"):
         assert words in log
+
+
+def test_quantize_goes_on_from_what_another_attempt_kept(stage, conv, dataset, tmp_path):
+    whole = stage("quantize", model=conv, calibration=dataset)
+    expected = _output(tmp_path, "quantize", "model.onnx")
+    assert not any("interrupted" in it for it in whole["notices"])
+    # The same work, ended before the model was written.
+    source = tmp_path / "stages"
+    with open_samples(dataset) as opened:
+        given = {"x": [sample["x"] for sample in opened]}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(pipeline, "emit_plan", _ended)
+        with pytest.raises(KeyboardInterrupt):
+            library.quantize(conv, given, report=tmp_path / "page.html", resume=source, options="")
+    kept = {path.name: path for path in source.iterdir()}
+    assert set(kept) == {"kept_figures.npz", "kept_round.npz"} <= set(STAGE_KEEPS["quantize"])
+    shutil.rmtree(tmp_path / "scratch-quantize")
+    found = stage("quantize", model=conv, calibration=dataset, **kept)
+    assert sum("interrupted" in it for it in found["notices"]) == 2
+    assert _output(tmp_path, "quantize", "model.onnx") == expected
+    assert not list((tmp_path / "scratch-quantize" / "room").glob("kept_*"))
+
+
+def _ended(*args, **kwargs):
+    raise KeyboardInterrupt
+
+
+def test_quantize_with_levers_tells_what_they_matched_and_where_all_comes_from(
+    stage, conv, dataset, tmp_path
+):
+    name = onnx.load(conv).graph.node[0].name or "Conv_c"
+    options = f"--rounding nearest --override {name}=int16"
+    found = stage("quantize", {"options": options}, model=conv, calibration=dataset)
+    assert found["sites"]["nodes_by_bits"]["16"] >= 1
+    assert f"--override {name}: int16 for {name}" in _log(tmp_path, "quantize")
+    told = json.loads(_output(tmp_path, "quantize", "model.onnx.provenance.json"))
+    model = _output(tmp_path, "quantize", "model.onnx")
+    assert told["model"]["sha256"] == hashlib.sha256(model).hexdigest()
+    assert told["source"]["sha256"] == hashlib.sha256(conv.read_bytes()).hexdigest()
+    assert told["options"] == options
+    assert str(tmp_path) not in json.dumps(told)
+
+
+def test_a_slow_expression_ends_with_the_time_of_its_child(stage, conv, dataset, tmp_path):
+    """Matched in the child only: what the server does with it is to read its syntax."""
+    model = onnx.load(conv)
+    model.graph.node[0].name = "a" * 48
+    onnx.save(model, tmp_path / "slow.onnx")
+    with pytest.raises(ChildTimeoutError):
+        stage(
+            "quantize",
+            {"options": "--exclude_nodes '(a|a)*b'"},
+            model=tmp_path / "slow.onnx",
+            calibration=dataset,
+            limits=Limits(wall_s=5),
+        )
 
 
 def test_run(stage, conv, dataset, samples, tmp_path):

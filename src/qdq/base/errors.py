@@ -9,6 +9,7 @@ QdqError
 ├── ModelInvalidError      readable, but not a usable model     MODEL_INVALID
 ├── UnsupportedError       valid, but not supported here        UNSUPPORTED
 ├── VerificationError      a compiled model computes otherwise  INTERNAL_LOGIC
+├── AccuracyError          no model within the bounds was found  UNSUPPORTED
 ├── MissingDependencyError an optional package is absent        RUNTIME_FAILED_DEPENDENCY
 ├── OutputError            the result cannot be written         RUNTIME_OUT_OF_DISK
 ├── ChildCrashError        a child process died                 RUNTIME_CRASH
@@ -26,6 +27,7 @@ from enum import IntEnum
 from typing import ClassVar
 
 __all__ = [
+    "AccuracyError",
     "ChildCrashError",
     "ChildMemoryError",
     "ChildTimeoutError",
@@ -167,6 +169,12 @@ class VerificationError(QdqError):
     """A compiled model does not compute what its source does: of the compiler or the runtime."""
 
     failure_type = FailureType.INTERNAL_LOGIC
+
+
+class AccuracyError(QdqError):
+    """A bound on accuracy is missed by whatever the target can compute; no model is written."""
+
+    failure_type = FailureType.UNSUPPORTED
 
 
 class MissingDependencyError(QdqError):

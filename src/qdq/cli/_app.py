@@ -10,11 +10,15 @@ import typer
 
 from qdq.base.errors import SpecError
 from qdq.cli._exits import FAILED, USAGE, CommandGroup
+from qdq.cli._explain import add_explain
 from qdq.cli._lint import add_lint
+from qdq.cli._mixed import add_mixed
 from qdq.cli._output import print_json, print_report
 from qdq.cli._progress import show_progress
 from qdq.cli._qnn import add_qnn
+from qdq.cli._quantize import add_quantize
 from qdq.cli._server import add_commands
+from qdq.cli._sweep import add_sweep
 
 if TYPE_CHECKING:
     from qdq.frontend import InputSpec
@@ -27,13 +31,13 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     help="Quantize, compile, run, profile and compare neural networks for edge devices.",
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 an accuracy bound is missed, "
+    "130 interrupted.",
 )
 
 _DATA = "an .h5 in the client's layout, an .npz (samples on axis 0), or a folder of .npy"
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="The model, as ONNX.")]
 Runnable = Annotated[
     Path,
     typer.Argument(metavar="MODEL", help="The model: ONNX, .tflite, or a compiled QNN model."),
@@ -42,20 +46,9 @@ AnyModel = Annotated[
     Path, typer.Argument(metavar="MODEL", help="ONNX, TorchScript (.pt), .pt2 or an AIMET folder.")
 ]
 Inputs = Annotated[Path, typer.Option("--inputs", metavar="DATA", help=f"Samples: {_DATA}.")]
-OnnxOutput = Annotated[
-    Path, typer.Option("--output", "-o", metavar="OUT.onnx", help="Where to write the model.")
-]
 Report = Annotated[
     Path | None,
     typer.Option("--report", metavar="FILE", help="Also write the report, as JSON, to this file."),
-]
-Reports = Annotated[
-    list[Path],
-    typer.Option(
-        "--report",
-        metavar="FILE",
-        help="Also write the report: a page for .html, else JSON. May be repeated.",
-    ),
 ]
 JobOptions = Annotated[
     str,
@@ -92,41 +85,8 @@ def root(
         raise typer.Exit(USAGE)
 
 
-@app.command()
-def quantize(
-    model: Model,
-    *,
-    calibration: Annotated[
-        Path, typer.Option("--calibration", metavar="DATA", help=f"Samples: {_DATA}.")
-    ],
-    output: OnnxOutput,
-    weights: Annotated[str, typer.Option("--weights", help="Dtype of weights.")] = "int8",
-    activations: Annotated[
-        str, typer.Option("--activations", help="Dtype of activations: int8 or int16.")
-    ] = "int8",
-    options: JobOptions = "",
-    report: Reports = [],  # noqa: B006 - Typer copies it
-    as_json: Json = False,
-) -> None:
-    """Quantize a float ONNX model; the result holds Q/DQ pairs."""
-    from qdq import library
-    from qdq.cli import _tables
-
-    with show_progress(as_json=as_json) as progress:
-        result = library.quantize(
-            model,
-            calibration,
-            output,
-            weights=weights,
-            activations=activations,
-            options=options,
-            report=tuple(report),
-            progress=progress,
-        )
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        print_report(_tables.quantized(result))
+add_quantize(app)
+add_sweep(app)
 
 
 @app.command()
@@ -348,6 +308,8 @@ def doctor(*, as_json: Json = False) -> None:
         raise typer.Exit(FAILED)
 
 
+add_explain(app)
 add_lint(app)
+add_mixed(app)
 add_qnn(app)
 add_commands(app)

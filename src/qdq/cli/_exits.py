@@ -11,14 +11,16 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from qdq.base.errors import InternalError, OptionError, PrecisionError, QdqError
+from qdq.base.errors import AccuracyError, InternalError, OptionError, PrecisionError, QdqError
 from qdq.cli._output import print_json
 
-__all__ = ["FAILED", "INTERRUPTED", "OK", "USAGE", "CommandGroup"]
+__all__ = ["BOUND_MISSED", "FAILED", "INTERRUPTED", "OK", "USAGE", "CommandGroup"]
 
 OK = 0
 FAILED = 1
 USAGE = 2
+# Of its own, so that CI tells a model that is not accurate enough from a failure.
+BOUND_MISSED = 3
 INTERRUPTED = 130
 
 # Only what is wrong in the words themselves; a spec that does not fit the model is a failure.
@@ -46,7 +48,7 @@ def _guarded(run: Callable[[], Any], words: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except QdqError as error:
-        code = USAGE if isinstance(error, _USAGE_ERRORS) else FAILED
+        code = _code(error)
         _report(error, as_json=as_json, debug=debug)
     except _ClickException as error:
         code = USAGE
@@ -57,6 +59,12 @@ def _guarded(run: Callable[[], Any], words: Sequence[str]) -> int:
     if code == INTERRUPTED:
         print("qdq: interrupted; nothing was written", file=sys.stderr)
     return code if isinstance(code, int) else OK
+
+
+def _code(error: QdqError) -> int:
+    if isinstance(error, _USAGE_ERRORS):
+        return USAGE
+    return BOUND_MISSED if isinstance(error, AccuracyError) else FAILED
 
 
 def _internal(error: Exception) -> QdqError:

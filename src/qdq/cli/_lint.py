@@ -31,13 +31,17 @@ def lint(
     *,
     target: Annotated[
         str,
-        typer.Option("--target", metavar="NAME", help="htp-v68, v69, v73, v75, v79 or v81."),
+        typer.Option(
+            "--target",
+            metavar="NAME",
+            help="htp-v68, v69, v73, v75, v79 or v81; tflite or ort-x86.",
+        ),
     ] = _DEFAULT,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document instead of tables.")
     ] = False,
 ) -> None:
-    """Tell what Qualcomm's HTP refuses or runs badly in a model; exit 1 where it refuses."""
+    """Tell what a target refuses or runs badly in a model; exit 1 where it refuses."""
     from qdq import library
 
     result = library.lint(model, target=target)
@@ -54,5 +58,5 @@ def _linted(result: LintResult) -> Iterator[RenderableType]:
         yield f"{finding.severity} [{finding.rule}] {finding.sentence()}"
     yield (
         f"{result.errors} errors, {result.warnings} warnings for {result.target} "
-        f"(tables measured with {result.measured_with})"
+        f"(measured with {result.measured_with})"
     )

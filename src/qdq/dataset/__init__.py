@@ -4,7 +4,13 @@ Reading is flat in memory: one sample is in memory at a time, whatever the size 
 h5py is imported only when an HDF5 file is opened or written.
 """
 
-from qdq.dataset.digest import content_digests, content_order, sample_digest, split_indices
+from qdq.dataset.digest import (
+    content_digests,
+    content_order,
+    sample_digest,
+    set_digest,
+    split_indices,
+)
 from qdq.dataset.fit import InputLayout, fit_samples
 from qdq.dataset.samples import ChosenSamples, Samples, TensorLayout
 from qdq.dataset.source import open_samples
@@ -23,6 +29,7 @@ __all__ = [
     "npz_writer",
     "open_samples",
     "sample_digest",
+    "set_digest",
     "split_indices",
     "write_h5",
     "write_npz",

@@ -11,7 +11,7 @@ import numpy as np
 from qdq.base.errors import InternalError
 from qdq.dataset.samples import Array, Samples
 
-__all__ = ["content_digests", "content_order", "sample_digest", "split_indices"]
+__all__ = ["content_digests", "content_order", "sample_digest", "set_digest", "split_indices"]
 
 
 def sample_digest(sample: Mapping[str, Array]) -> bytes:
@@ -29,6 +29,11 @@ def sample_digest(sample: Mapping[str, Array]) -> bytes:
 def content_digests(samples: Samples) -> list[bytes]:
     """Return the digest of every sample, in one pass that reads each once."""
     return [sample_digest(sample) for sample in samples]
+
+
+def set_digest(digests: Sequence[bytes]) -> str:
+    """Return the SHA-256 of samples together, in hexadecimal, whatever their order."""
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
 
 
 def content_order(samples: Samples, *, digests: Sequence[bytes] | None = None) -> list[int]:

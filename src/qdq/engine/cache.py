@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from qdq.base.machine import describe_machine
+from qdq.base.tools import tool_versions
 from qdq.engine.expand import PlannedStage
-from qdq.engine.versions import tool_versions
 from qdq.ports.blobs import Blobs
 from qdq.ports.repository import Repository
 

@@ -16,6 +16,8 @@ from qdq.engine.cache import FinishedStage, recall, remember, stage_key
 from qdq.engine.claim import Claim, ClaimEndedError, Stop
 from qdq.engine.expand import PlannedStage, expand, is_early
 from qdq.engine.failures import CANCELLED_REASON, failure_of
+from qdq.engine.kept import adopt_kept, drop_kept, keep_for_later
+from qdq.engine.licence import tell_licence
 from qdq.engine.log import JobLog, attempt_folder
 from qdq.engine.results import collect
 from qdq.engine.silence import Silence
@@ -64,15 +66,20 @@ def carry_out(claim: Claim, shop: Workshop) -> None:
         _log.exception("job %s: its log cannot be made", claim.job.id)
         _fail_or_release(_disk_error(error), claim, shop, log=None)
         return
+    ended = False
     try:
         _work(claim, shop, log)
         ended = True
     except Exception as error:
         ended = _settle(error, claim, shop, log)
     finally:
+        # Of one that was late, another attempt has begun by now, or has ended.
+        if not ended and claim.stop is not Stop.LOST:
+            keep_for_later(shop.folder, claim.job, shop.stages)
         shutil.rmtree(attempt_folder(shop.folder, claim.job), ignore_errors=True)
     if ended:
         log.remove()
+        drop_kept(shop.folder, claim.job)
 
 
 def give_up(job: Job, shop: Workshop) -> None:
@@ -91,6 +98,7 @@ def give_up(job: Job, shop: Workshop) -> None:
         artifacts=log.keep(shop.blobs),
     )
     shutil.rmtree(attempt_folder(shop.folder, job), ignore_errors=True)
+    drop_kept(shop.folder, job)
     log.remove()
 
 
@@ -165,9 +173,11 @@ def _tell_recalled(
 def _run(planned: PlannedStage, claim: Claim, shop: Workshop, log: JobLog) -> FinishedStage:
     begun, start = time.monotonic(), log.size()
     log.write(f"stage {planned.stage}: begins")
+    tell_licence(planned, shop.folder, log)
     scratch = attempt_folder(shop.folder, claim.job) / planned.stage
     scratch.mkdir(parents=True)
     inputs = [(shop.blobs.path(sha256), name) for name, sha256 in planned.inputs]
+    inputs += adopt_kept(shop.folder, claim.job, planned.stage, shop.stages)
     notices = _Notices(claim)
     with shop.silence.stay(measures=planned.measures, is_over=claim.is_over) as stay:
         result = shop.stages.run(

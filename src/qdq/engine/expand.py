@@ -83,7 +83,7 @@ def _link(job: Job, repository: Repository) -> PlannedStage:
     inputs = []
     for index, model_id in enumerate(job.model_ids):
         model = _usable(model_id, repository)
-        require_sources(model, "link")
+        require_sources(model, "link", repository)
         inputs += [(f"source_{index}", blob) for blob in sources_of(model, repository).values()]
     if len(inputs) != len(job.model_ids):
         raise ModelInvalidError(

@@ -2,12 +2,13 @@
 
 ``Job.result`` has ``tool_versions`` {name: version}; of a compile job ``target_runtime``,
 ``precision`` and ``options``; of a quantize job ``precision``, ``options``, ``metrics`` (a row for
-each output), ``sites``, ``calibration_samples``, ``report`` and ``page`` (the blobs of the whole
-report as JSON and as HTML); of an inference or profile job ``profile`` (its JSON form: times in
-microseconds, memory in bytes) if it measured, ``samples`` and ``outputs`` if it ran; on the HTP
-simulator ``runtime``, which names it, ``agreement`` with ONNX Runtime by output, and ``placement``
-in short.  A job that made a QNN model has ``qnn``, what its binary told when read back; of a DLC
-``source``, the blob of the ONNX model behind it; a link job ``graphs`` and sizes.
+each output), ``sites``, ``calibration_samples``, ``report``, ``page`` and ``provenance`` (the blobs
+of the whole report as JSON and as HTML, and of what explains every encoding); of an inference or
+profile job ``profile`` (its JSON form: times in microseconds, memory in bytes) if it measured,
+``samples`` and ``outputs`` if it ran; on the HTP simulator ``runtime``, which names it,
+``agreement`` with ONNX Runtime by output, and ``placement`` in short.  A job that made a QNN model
+has ``qnn``, what its binary told when read back; of a DLC ``source``, the blob of the ONNX model
+behind it; a link job ``graphs`` and sizes.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from pathlib import PurePath
 from typing import Any
 
 from qdq.base.errors import ChildCrashError
+from qdq.base.tools import tool_versions
 from qdq.domain.ids import IdKind, new_id
 from qdq.domain.records import Dataset, Inspection, Job, TensorSpec, UploadState
 from qdq.domain.states import JobKind
 from qdq.engine.cache import FinishedStage
-from qdq.engine.versions import tool_versions
 
 __all__ = ["DATASET_LIFE", "Outcome", "collect"]
 
@@ -43,7 +44,11 @@ _TRACE = "placement.json"
 _PROFILE_TRACE = 6
 _SOURCES = ("model.source.onnx", "source.zip")
 _FORMATS = {".tflite": "tflite", ".bin": "qnn_context_binary", ".dlc": "qnn_dlc"}
-_REPORTS = {"report": "report.json", "page": "report.html"}
+_REPORTS = {
+    "report": "report.json",
+    "page": "report.html",
+    "provenance": "model.onnx.provenance.json",
+}
 _MOST_DIMENSIONS = 64
 
 

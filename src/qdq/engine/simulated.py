@@ -43,7 +43,7 @@ def simulated(
             remedy="Compile it for a QNN runtime",
         )
     device = job.devices[0]
-    require_sources(model, "run")
+    require_sources(model, "run", repository)
     check_chip(model, device, repository)
     sources = sources_of(model, repository)
     if model.type is ModelType.QNN_DLC and not sources:

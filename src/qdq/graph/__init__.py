@@ -20,6 +20,7 @@ from qdq.graph.edit import (
     sole_consumer,
     static_shape,
 )
+from qdq.graph.fusion_opset import fusion_opset
 from qdq.graph.load import load_model, model_file, model_from_proto
 from qdq.graph.opset import raise_opset
 from qdq.graph.optimize import OptimizeResult, optimize
@@ -52,6 +53,7 @@ __all__ = [
     "describe_input",
     "fix_dims",
     "fresh_name",
+    "fusion_opset",
     "infer_shapes",
     "is_constant",
     "label",

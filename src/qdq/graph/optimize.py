@@ -64,7 +64,7 @@ def optimize(
         if not round_modified:
             break
         modified = True
-    if modified and not promise.is_kept_by(_promise(model)):
+    if not promise.is_kept_by(_promise(model)):
         raise InternalError("Optimisation changed the model's interface or its encodings")
     # Reasons for leaving a node hold for the last round only.
     kept = [note for note in notes if not note.applied]

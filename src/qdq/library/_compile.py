@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
+from qdq.base.compute_units import check_units, unused_units
 from qdq.base.errors import OptionError
 from qdq.base.machine import check_device
 from qdq.base.options import JobKind, Options, parse_options
@@ -122,6 +123,7 @@ def compile(
         extras = (input_specs, calibration, float_model, samples)
         return _wrap(binary, device, output, parsed, wrong=any(it is not None for it in extras))
     request = read_request(parsed)
+    check_units(parsed, qnn=parsed.get_text("target_runtime") in RUNTIMES)
     check_calibration(parsed, given=calibration is not None)
     given = (model, calibration, float_model, samples)
     runtime = parsed.get_text("target_runtime")
@@ -142,6 +144,9 @@ def compile(
     keeper = NoticeKeeper(progress)
     if "target_runtime" not in parsed.given:
         keeper.notice("no --target_runtime given: produced ONNX")
+    told = unused_units(parsed, qnn=job is not None)
+    if told is not None:
+        keeper.notice(told)
     keeper.step("import", 1)
     graph_model = import_source(model, input_specs, progress=keeper)
     protect_weights(graph_model, target)

@@ -111,7 +111,7 @@ def compile_for_qnn(
     outcome = compile_graph(model, interface)
     for notice in outcome.notices:
         progress.notice(notice)
-    notes = prepare_for_htp(model)
+    notes = prepare_for_htp(model, job.target)
     changes = (*outcome.changes, *notes)
     bounded = sum(note.startswith(BoundChannelScales.name) for note in notes)
     if bounded:

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from qdq.base.compute_units import check_units, unused_units
 from qdq.base.errors import OptionError
 from qdq.base.options import JobKind, Options, parse_options
 from qdq.base.progress import Progress
@@ -46,6 +47,7 @@ def execution_options(text: str, *, threads: int, tflite: bool) -> Options:
     threads are given twice.
     """
     options = parse_options(JobKind.PROFILE, text)
+    check_units(options, qnn=False)
     for name in _ONNX_ONLY if tflite else _TFLITE_ONLY:
         if name in options.given:
             of, this = ("ONNX", "TFLite") if tflite else ("TFLite", "ONNX")
@@ -84,15 +86,11 @@ def run_options(text: str, *, threads: int, tflite: bool) -> Options:
     return options
 
 
-def tell_units(options: Options, progress: Progress) -> None:
-    """Say when units were asked for that this machine does not have."""
-    units = options.get("compute_unit")
-    missing = [it for it in units if it in ("npu", "gpu")] if isinstance(units, tuple) else []
-    if missing:
-        progress.notice(
-            f"--compute_unit: {' and '.join(map(str, missing))} cannot be used on this machine, "
-            "so the CPU does it all"
-        )
+def tell_units(options: Options, progress: Progress, *, qnn: bool = False) -> None:
+    """Say when units were asked for that have no part in the work."""
+    told = unused_units(options, qnn=qnn)
+    if told is not None:
+        progress.notice(told)
 
 
 def quantized_outputs(source: ModelSource) -> tuple[IoSpec, ...]:

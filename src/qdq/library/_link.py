@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import onnx_ir as ir
+
 from qdq.base.devices import HtpTarget, common_target
 from qdq.base.errors import OptionError, UnsupportedError
 from qdq.base.options import JobKind, Options, parse_options
@@ -133,7 +135,9 @@ def link(
 def _files(sources: Sequence[PathLike], target: HtpTarget, folder: Path) -> list[QnnSource]:
     if not sources:
         raise OptionError("There is nothing to link", remedy="Give at least one DLC")
-    found = [_source(Path(source), folder / str(index)) for index, source in enumerate(sources)]
+    found = [
+        _source(Path(source), target, folder / str(index)) for index, source in enumerate(sources)
+    ]
     names = [it.graph_name for it in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -151,17 +155,25 @@ def _files(sources: Sequence[PathLike], target: HtpTarget, folder: Path) -> list
     return [QnnSource(it.path, it.graph_name) for it in found]
 
 
-def _source(path: Path, folder: Path) -> RetainedSource:
+def _source(path: Path, target: HtpTarget, folder: Path) -> RetainedSource:
     if qnn_kind(path) is QnnKind.DLC or is_retained(path):
-        return retained_source(path)
+        kept = retained_source(path)
+        # It was prepared for the chip that its compile job named.
+        if not prepare_for_htp(kept.model, target):
+            return kept
+        return _saved(kept.model, kept.graph_name, folder)
     model = read_model(path)
     check_static_inputs(model)
     compile_graph(model, InterfaceRequest())
-    prepare_for_htp(model)
+    prepare_for_htp(model, target)
+    return _saved(model, default_graph_name(path.stem), folder)
+
+
+def _saved(model: ir.Model, graph_name: str, folder: Path) -> RetainedSource:
     folder.mkdir()
     prepared = folder / "model.onnx"
     save_model(model, prepared)
-    return RetainedSource(prepared, model, default_graph_name(path.stem))
+    return RetainedSource(prepared, model, graph_name)
 
 
 def _check_graphs(request: QnnRequest, files: Sequence[QnnSource]) -> None:

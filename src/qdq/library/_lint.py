@@ -1,4 +1,4 @@
-"""Tell what will stop or slow a compiler for HTP, before it is run."""
+"""Tell what will stop or slow a compiler or a runtime, before it is run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qdq.base.progress import Progress
 from qdq.graph import optimize
 from qdq.library._load import read_model
 from qdq.library._sources import ModelSource, path_of
-from qdq.target.lint import LINT_TARGETS, Finding, Severity, lint_graph, load_facts
+from qdq.target.lint import LINT_TARGETS, Finding, Severity, lint_graph, measured_with
 
 __all__ = ["LintResult", "lint", "tell_findings"]
 
@@ -52,13 +52,14 @@ class LintResult:
 
 
 def lint(model: ModelSource, *, target: str = "htp-v73") -> LintResult:
-    """Look for what HTP refuses or runs badly in an ONNX model, float or quantized.
+    """Look for what a target refuses or runs badly in an ONNX model, float or quantized.
 
-    ``target`` is one of ``htp-v68``, ``-v69``, ``-v73``, ``-v75``, ``-v79``, ``-v81``.  No compiler
-    is run and none is needed; the graph is simplified first, as every compiler does.  Raises
-    OptionError for another target, and the errors of models that cannot be read.
+    ``target`` is one of ``htp-v68``, ``-v69``, ``-v73``, ``-v75``, ``-v79``, ``-v81``, ``tflite``
+    and ``ort-x86``.  HTP and TFLite are told by their tables; ONNX Runtime optimizes the graph and
+    is asked.  The graph is simplified first, as every compiler does.  Raises OptionError for
+    another target, and the errors of models that cannot be read.
     """
-    facts = load_facts(target)
+    source = measured_with(target)
     path = path_of(model)
     graph_model = read_model(model)
     # As compilers do first: shapes that are computed from constants are known then.
@@ -66,7 +67,7 @@ def lint(model: ModelSource, *, target: str = "htp-v73") -> LintResult:
     return LintResult(
         model=None if path is None else str(path),
         target=target,
-        measured_with=facts.measured_with,
+        measured_with=source,
         findings=lint_graph(graph_model, target),
     )
 

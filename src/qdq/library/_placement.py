@@ -15,6 +15,7 @@ from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.base.qnn_files import QnnKind, qnn_kind
 from qdq.base.qnn_package import require_qnn, simulator_label
 from qdq.library._compile_qnn import check_chip
+from qdq.library._execution import tell_units
 from qdq.library._notices import NoticeKeeper
 from qdq.library._qnn_source import retained_source
 from qdq.library._run_qnn import compile_retained, qnn_run_options
@@ -106,7 +107,7 @@ def qnn_placement(
         )
     keeper = NoticeKeeper(progress)
     keeper.notice(_NO_LATENCY)
-    qnn_run_options(options)
+    tell_units(qnn_run_options(options), keeper, qnn=True)
     if kind is not QnnKind.DLC:
         return _of_binary(Path(model), device, keeper)
     made = compile_retained(retained_source(model, source), device, keeper)

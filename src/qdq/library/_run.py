@@ -98,7 +98,7 @@ def run(
     else:
         _refuse_device(device, source)
         parsed = run_options(options, threads=threads, tflite=is_tflite_source(model))
-        tell_units(parsed, keeper)
+    tell_units(parsed, keeper, qnn=compiled)
     target = None if output is None else check_output(output, (model, inputs), suffixes=_WRITERS)
     with ExitStack() as stack:
         samples = stack.enter_context(open_samples(inputs))

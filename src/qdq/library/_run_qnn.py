@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from qdq.base.compute_units import check_units
 from qdq.base.devices import HtpTarget, chip_target, common_target, find_device
 from qdq.base.errors import OptionError
 from qdq.base.options import JobKind, Options, parse_options
@@ -37,6 +38,7 @@ _GRAPHS = "context_enable_graphs"
 def qnn_run_options(text: str) -> Options:
     """Return the options of a run on the simulator; OptionError for what it does not have."""
     options = parse_options(JobKind.PROFILE, text)
+    check_units(options, qnn=True)
     for name in (*_OTHERS, *_MEASURING):
         if name in options.given:
             raise OptionError(

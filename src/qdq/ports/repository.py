@@ -36,6 +36,9 @@ class Repository(Protocol):
     def list_models(
         self, *, offset: int, limit: int, producer: str | None = None
     ) -> tuple[list[Model], int]: ...
+    def produced_model(self, blob: str) -> Model | None:
+        """Return the newest model with these bytes that a job made."""
+
     def set_model_bytes(
         self, model_id: str, *, blob: str, size: int, inspection: Inspection
     ) -> None: ...

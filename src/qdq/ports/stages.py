@@ -46,6 +46,11 @@ class StageRunner(Protocol):
         cancelled: CancelCheck,
     ) -> StageResult: ...
 
+    def kept(self, stage: str, scratch: Path) -> Mapping[str, Path]:
+        """Return what an unfinished ``stage`` left in ``scratch``: files by the names by which
+        another attempt at the same work takes them as inputs."""
+        ...
+
 
 class CancelCheck(Protocol):
     """Tells whether the caller no longer wants the result."""

@@ -33,9 +33,14 @@ class Overrides:
         asked = (*self.activation_bits.values(), *self.weight_bits.values())
         return tuple(sorted(set(asked)))
 
-    def with_bits(self, activation_bits: Mapping[str, int]) -> Overrides:
-        """Return these requests with ``activation_bits`` for the nodes that have none yet."""
-        return Overrides({**activation_bits, **self.activation_bits}, self.weight_bits, self.floats)
+    def over(self, others: Overrides) -> Overrides:
+        """Return these requests, and those of ``others`` for nodes that these say nothing of."""
+        bits, floats = self.activation_bits, self.floats
+        return Overrides(
+            {**{n: b for n, b in others.activation_bits.items() if n not in floats}, **bits},
+            {**others.weight_bits, **self.weight_bits},
+            {**{n: why for n, why in others.floats.items() if n not in bits}, **floats},
+        )
 
 
 NO_OVERRIDES = Overrides()

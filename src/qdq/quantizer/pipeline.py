@@ -5,33 +5,55 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TypeVar
 
 import onnx_ir as ir
 
 from qdq.base.options import Options
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.base.version import __version__
-from qdq.dataset import InputLayout, Samples, content_order, fit_samples
+from qdq.dataset import (
+    InputLayout,
+    Samples,
+    content_digests,
+    content_order,
+    fit_samples,
+    set_digest,
+)
 from qdq.quantizer.advisor import advise, input_facts
 from qdq.quantizer.calibrate import collect_statistics
+from qdq.quantizer.checkpoint import NO_CHECKPOINT, Checkpoint, Identity
 from qdq.quantizer.emit import emit_plan
-from qdq.quantizer.figures import Figures, collect_figures
+from qdq.quantizer.figures import collect_figures
 from qdq.quantizer.gates import GateModel, choose_ranges, plan_of, take_best
+from qdq.quantizer.levers import Origins
+from qdq.quantizer.mixed import (
+    Latency,
+    ShareChoice,
+    Widened,
+    WidthStage,
+    lift_worst,
+    mixed_request,
+    require_bounds,
+)
 from qdq.quantizer.overrides import NO_OVERRIDES, Overrides
+from qdq.quantizer.placing import place_model
 from qdq.quantizer.plan import QuantizationPlan
 from qdq.quantizer.planner import statistics_request
-from qdq.quantizer.prepare import prepare_model
 from qdq.quantizer.report import QuantizationReport, StageCost, measure_layers, measure_outputs
-from qdq.quantizer.rules import load_target
-from qdq.quantizer.settings import Settings, resolve_settings
-from qdq.quantizer.sites import place_sites
+from qdq.quantizer.sensitivity import Probe, Sensitivity, measure_sensitivity, site_parts
+from qdq.quantizer.settings import Settings
 from qdq.quantizer.splits import SMALLEST_GATE, SMALLEST_REPORT, Splits, split_samples
 from qdq.quantizer.task import Task
+from qdq.runtime.metrics import Metrics
 
 __all__ = ["Quantized", "quantize_model"]
+
+_T = TypeVar("_T")
 
 # Without a report split, figures are told on this many of the calibration samples.
 _LARGEST_REPORT = 32
@@ -39,11 +61,12 @@ _LARGEST_REPORT = 32
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """A QDQ model with the plan it was made by and the report on it."""
+    """A QDQ model with the plan it was made by, the report on it, and the origins of its nodes."""
 
     model: ir.Model
     plan: QuantizationPlan
     report: QuantizationReport
+    origins: Origins
 
 
 def quantize_model(
@@ -55,6 +78,8 @@ def quantize_model(
     options: Options,
     overrides: Overrides = NO_OVERRIDES,
     figures: bool = False,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
+    latency: Latency | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Quantized:
     """Return ``model`` as fake-quantized ONNX, calibrated on ``samples``.
@@ -62,48 +87,79 @@ def quantize_model(
     ``model`` is a float32 ONNX model with static input shapes and is used up.  Samples are read
     one at a time, in the order of their content, so that a permutation of them changes nothing.
     ``overrides`` are by names of nodes as the prepared graph has them.
-    ``figures`` also counts what the HTML report draws.
-    Raises PrecisionError, OptionError, DatasetError, ModelInvalidError or UnsupportedError.
+    ``figures`` also counts what the HTML report draws; ``checkpoint`` keeps finished stages;
+    ``latency`` measures models for ``--pareto``.  Raises PrecisionError, OptionError, DatasetError,
+    ModelInvalidError, UnsupportedError, or AccuracyError where no model meets the bounds.
     """
-    settings = resolve_settings(weights=weights, activations=activations, options=options)
-    settings = replace(settings, extra_bits=overrides.bits)
+    mixed = mixed_request(options)
     watch = _Watch()
     with watch.stage("prepare"):
         fit_samples(samples, _input_layouts(model))
-        prepare_model(model, settings)
-        rules, bits = load_target(settings.target), settings.activation_bits
-        placement = place_sites(model.graph, rules, activation_bits=bits, overrides=overrides)
-        splits = split_samples(content_order(samples))
+        placed = place_model(
+            model,
+            weights=weights,
+            activations=activations,
+            options=options,
+            overrides=overrides,
+            extra_bits=mixed.bits,
+        )
+        settings, placement = placed.settings, placed.placement
+        digests = content_digests(samples)
+        splits = split_samples(content_order(samples, digests=digests))
         held_out, calibration = splits.report, splits.calibration
+        judged = held_out or calibration[:_LARGEST_REPORT]
+        gated = splits.gate or calibration[:_LARGEST_REPORT]
     with watch.stage("calibrate"):
-        request = statistics_request(model, placement, settings, histograms=figures)
-        statistics = collect_statistics(model, samples, calibration, request, progress=progress)
-    task = Task(model, placement, samples, splits, settings, overrides)
+        asked = f"{weights} {activations} {options.to_text()} {overrides}"
+        checkpoint.begin(Identity(model, digests, asked), progress)
+        observed = mixed.observed(placement)
+        request = statistics_request(model, observed, settings, histograms=figures)
+        statistics = checkpoint.stage(
+            "figures" if figures else "calibrate",
+            lambda: collect_statistics(model, samples, calibration, request, progress=progress),
+        )
+    task = Task(model, placement, samples, splits, settings, placed.overrides)
     with watch.stage("plan"):
         gate = GateModel(model, samples, splits.gate) if splits.gate else None
         task, decisions = choose_ranges(task, statistics, gate)
+        task, share = lift_worst(task, statistics, mixed, gated, placed.place, progress=progress)
         settings, plan = task.settings, plan_of(task, statistics)
     with watch.stage("round"):
-        taken = take_best(task, plan, statistics, gate, progress=progress)
-        plan, decisions = taken.plan, (*decisions, *taken.decisions)
+        taken = checkpoint.stage(
+            "round", lambda: take_best(task, plan, statistics, gate, progress=progress)
+        )
+        plan = taken.plan
+    judge = _judge(task, judged, progress)
+    search = WidthStage(task, statistics, mixed, gated, gate, placed.place, judge)
+    widened = watch.when(
+        mixed.searches, "widths", lambda: search.widen(taken, latency, progress=progress)
+    ) or Widened(task, plan, taken.decisions)
+    task, plan = widened.task, widened.plan
+    decisions = (*decisions, *widened.decisions)
     with watch.stage("emit"):
         quantized = model.clone()
         emit_plan(quantized, plan)
         _sign(quantized, settings)
-    judged = held_out or calibration[:_LARGEST_REPORT]
+    sensitivity = watch.when(
+        options.get_flag("sensitivity"), "sensitivity", lambda: _sensitivity(task, plan, progress)
+    )
     with watch.stage("report"):
         outputs = measure_outputs(model, quantized, samples, judged, progress=progress)
+        require_bounds(mixed.bounds, outputs)
         layers = measure_layers(model, quantized, samples, judged, progress=progress)
     with watch.stage("advise"):
         facts = input_facts(samples, calibration)
         advice = advise(statistics.trace, facts, plan.activations)
-    drawn: Figures | None = None
-    if figures:
-        with watch.stage("figures"):
-            drawn = collect_figures(model, quantized, statistics, plan)
+    drawn = watch.when(
+        figures, "figures", lambda: collect_figures(model, quantized, statistics, plan)
+    )
     report = QuantizationReport(
         settings=settings,
         plan=plan,
+        levers=placed.matches,
+        nodes_by_bits=Counter(node.bits for node in task.placement.nodes),
+        samples=len(samples),
+        calibration_digest=set_digest(digests),
         outputs=outputs,
         layers=layers,
         calibration_samples=len(calibration),
@@ -113,12 +169,43 @@ def quantize_model(
         decisions=decisions,
         advice=advice,
         figures=drawn,
+        sensitivity=sensitivity,
+        share=share,
+        widths=widened.choice,
+        curve=widened.curve,
         stages=tuple(watch.costs),
-        notices=_notices(plan, splits, samples=len(samples)),
+        notices=(*_notices(plan, splits, samples=len(samples)), *_told_widths(share, widened)),
     )
     for notice in report.notices:
         progress.notice(notice)
-    return Quantized(quantized, plan, report)
+    return Quantized(quantized, plan, report, placed.origins)
+
+
+def _judge(
+    task: Task, judged: Sequence[int], progress: Progress
+) -> Callable[[QuantizationPlan], dict[str, Metrics]]:
+    """Return the measure of the report, for plans that may become the final one."""
+
+    def measured(plan: QuantizationPlan) -> dict[str, Metrics]:
+        quantized = task.model.clone()
+        emit_plan(quantized, plan)
+        outputs = measure_outputs(task.model, quantized, task.samples, judged, progress=progress)
+        return {name: it for name, it in outputs.items() if it.sqnr_db is not None}
+
+    return measured
+
+
+def _told_widths(share: ShareChoice | None, widened: Widened) -> tuple[str, ...]:
+    told = () if share is None else (share.notice(),)
+    return told if widened.choice is None else (*told, widened.choice.notice())
+
+
+def _sensitivity(task: Task, plan: QuantizationPlan, progress: Progress) -> Sensitivity:
+    """Return what each site does to the outputs, on the gate split where there is one."""
+    splits = task.splits
+    probe = Probe(task.model, task.samples, splits.gate or splits.calibration[:_LARGEST_REPORT])
+    parts = site_parts(task.model, plan)
+    return measure_sensitivity(probe, plan, parts, held_out=bool(splits.gate), progress=progress)
 
 
 def _input_layouts(model: ir.Model) -> list[InputLayout]:
@@ -177,6 +264,13 @@ class _Watch:
         start = time.perf_counter()
         yield
         self.costs.append(StageCost(name, time.perf_counter() - start, _peak_memory()))
+
+    def when(self, wanted: bool, name: str, run: Callable[[], _T]) -> _T | None:
+        """Run a stage that not every job has; None where it is not wanted."""
+        if not wanted:
+            return None
+        with self.stage(name):
+            return run()
 
 
 def _peak_memory() -> int:

@@ -9,6 +9,7 @@ __all__ = [
     "ConstantSite",
     "ConvertSite",
     "Island",
+    "PlacedNode",
     "Placement",
     "WeightConsumer",
     "WeightSite",
@@ -22,7 +23,7 @@ class ActivationSite:
     ``owner`` is the tensor whose statistics give the encoding (itself, or the one it is tied to);
     ``joined`` says that its own values count for that encoding too;
     ``fixed`` is (scale, zero point) where the op's range is known; ``rule`` says why it is here;
-    ``bits`` is its width (None: the setting's).
+    ``bits`` is its width (None: the setting's); ``given``: the fixed range is the user's.
     """
 
     tensor: str
@@ -32,6 +33,7 @@ class ActivationSite:
     symmetric: bool = False
     joined: bool = False
     bits: int | None = None
+    given: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,8 @@ class ConvertSite:
     """A second Q/DQ pair after that of ``tensor``, for readers of another width.
 
     ``bits`` is the readers' width and ``uses`` are their (node name, input position); ``owner`` is
-    the tensor whose statistics give the encoding, ``fixed`` its (scale, zero point) where known.
+    the tensor whose statistics give the encoding, ``fixed`` its (scale, zero point) where known,
+    ``given`` whether by the user.
     """
 
     tensor: str
@@ -49,6 +52,7 @@ class ConvertSite:
     uses: tuple[tuple[str, int], ...]
     fixed: tuple[float, int] | None = None
     symmetric: bool = False
+    given: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,15 @@ class Island:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacedNode:
+    """A node that is quantized, and the bits it computes with."""
+
+    node: str
+    op_type: str
+    bits: int
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
     """All sites of a graph for one quantize target."""
 
@@ -117,6 +130,7 @@ class Placement:
     islands: tuple[Island, ...] = ()
     fused: tuple[tuple[str, ...], ...] = field(default=())
     converts: tuple[ConvertSite, ...] = ()
+    nodes: tuple[PlacedNode, ...] = ()
 
     @property
     def owners(self) -> tuple[str, ...]:

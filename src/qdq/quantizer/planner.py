@@ -133,7 +133,10 @@ def _owner_encodings(
         if site.fixed is not None:
             scale, zero_point = site.fixed
             encoding = Encoding((scale,), (zero_point,), bits, signed=False)
-            chosen[site.owner, bits] = ChosenRange(encoding, "min_max", 0.0), "fixed"
+            chosen[site.owner, bits] = (
+                ChosenRange(encoding, "min_max", 0.0),
+                "given" if site.given else "fixed",
+            )
         elif (histogram := statistics.histograms.get(site.owner)) is not None:
             symmetric = site.symmetric or bits >= _SYMMETRIC_BITS
             scheme = settings.scheme_for(bits)

@@ -5,7 +5,14 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from qdq.base.errors import ModelInvalidError
-from qdq.graph import check_static_inputs, check_supported, name_nodes, optimize, raise_opset
+from qdq.graph import (
+    check_static_inputs,
+    check_supported,
+    fusion_opset,
+    name_nodes,
+    optimize,
+    raise_opset,
+)
 from qdq.quantizer.settings import Settings
 
 __all__ = ["prepare_model"]
@@ -14,8 +21,6 @@ __all__ = ["prepare_model"]
 # 21
 # (ONNX operator changelog).
 _OPSET = {4: 21, 8: 13, 16: 21}
-# HardSwish: one op, and one Q/DQ pair, for what is two or four before.
-_HARD_SWISH_OPSET = 14
 
 _INTEGER_OPS = frozenset(
     {
@@ -53,10 +58,8 @@ def prepare_model(model: ir.Model, settings: Settings) -> None:
 
 def _needed_opset(model: ir.Model, settings: Settings) -> int:
     widths = (settings.activation_bits, settings.weight_bits, *settings.extra_bits)
-    needed = max(_OPSET[bits] for bits in widths)
-    if any(node.op_type == "HardSigmoid" for node in model.graph):
-        return max(needed, _HARD_SWISH_OPSET)
-    return needed
+    # One op, and one Q/DQ pair, for what is two to nine in older opsets.
+    return max(*(_OPSET[bits] for bits in widths), fusion_opset(model))
 
 
 def _refuse_quantized(model: ir.Model) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,12 @@ from qdq.dataset import ChosenSamples, Samples
 from qdq.quantizer.advisor import Advice
 from qdq.quantizer.decisions import Decision
 from qdq.quantizer.figures import Figures
+from qdq.quantizer.levers import LeverMatch
+from qdq.quantizer.mixed.bound import WidthChoice
+from qdq.quantizer.mixed.curve import CurvePoint
+from qdq.quantizer.mixed.share import ShareChoice
 from qdq.quantizer.plan import QuantizationPlan
+from qdq.quantizer.sensitivity import Sensitivity
 from qdq.quantizer.settings import Settings
 from qdq.runtime.compare import Comparison, compare_models
 from qdq.runtime.metrics import Metrics, MetricsStream
@@ -43,13 +48,20 @@ class QuantizationReport:
 
     ``outputs`` maps output names to metrics against the float model, never pooled; ``layers`` has
     those of every tensor in graph order, on fewer samples; ``advice`` is about the calibration
-    data; ``figures`` is what the HTML report draws, None where it was not asked for.
+    data, of whose ``samples`` together ``calibration_digest`` is the SHA-256;
+    ``figures`` is what the HTML report draws, None where it was not asked for, as are
+    ``sensitivity``, ``share`` (of ``--lite_mp``), ``widths`` (of ``--accuracy_bound``) and
+    ``curve`` (of ``--pareto``).
     """
 
     settings: Settings
     plan: QuantizationPlan
+    levers: tuple[LeverMatch, ...]
+    nodes_by_bits: Mapping[int, int]
     outputs: dict[str, Metrics]
     layers: Comparison
+    samples: int
+    calibration_digest: str
     calibration_samples: int
     report_samples: int
     held_out: bool
@@ -59,6 +71,10 @@ class QuantizationReport:
     figures: Figures | None
     stages: tuple[StageCost, ...]
     notices: tuple[str, ...]
+    sensitivity: Sensitivity | None = None
+    share: ShareChoice | None = None
+    widths: WidthChoice | None = None
+    curve: tuple[CurvePoint, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -66,6 +82,7 @@ class QuantizationReport:
             "schema": "qdq.quantize.report/1",
             "version": __version__,
             "settings": self.settings.to_dict(),
+            "calibration_digest": self.calibration_digest,
             "calibration_samples": self.calibration_samples,
             "report_samples": self.report_samples,
             "gate_samples": self.gate_samples,
@@ -89,9 +106,15 @@ class QuantizationReport:
                 "constants": len(self.plan.constants),
                 "converts": len(self.plan.converts),
                 "float_islands": len(self.plan.islands),
+                "nodes_by_bits": {str(b): n for b, n in sorted(self.nodes_by_bits.items())},
             },
+            "levers": [match.to_dict() for match in self.levers],
             "advice": self.advice.to_dict(),
             "decisions": [decision.to_dict() for decision in self.decisions],
+            "sensitivity": None if self.sensitivity is None else self.sensitivity.to_dict(),
+            "lite_mp": None if self.share is None else self.share.to_dict(),
+            "accuracy_bound": None if self.widths is None else self.widths.to_dict(),
+            "pareto": None if self.curve is None else [point.to_dict() for point in self.curve],
             "plan": self.plan.to_dict(),
             "stages": [
                 {

@@ -30,7 +30,8 @@ class Settings:
     """Resolved settings of one quantization; ``precision`` is the short name, e.g. ``w8a16``.
 
     ``other_width_scheme`` is the range scheme of sites that are not ``activation_bits`` wide;
-    ``extra_bits`` are the widths that single nodes may have beside the setting's.
+    ``extra_bits`` are the widths that single nodes may have beside the setting's; without
+    ``per_channel`` each weight has one scale.
     """
 
     precision: str
@@ -42,6 +43,7 @@ class Settings:
     rounding: Rounding = "auto"
     other_width_scheme: RangeScheme = "min_max"
     extra_bits: tuple[int, ...] = ()
+    per_channel: bool = True
 
     def scheme_for(self, bits: int) -> RangeScheme:
         """Return the range scheme of sites of ``bits`` bits."""
@@ -57,6 +59,7 @@ class Settings:
             "range_scheme_requested": self.range_scheme_requested,
             "quantize_target": self.target,
             "rounding_requested": self.rounding,
+            "per_channel": self.per_channel,
         }
 
 
@@ -84,4 +87,5 @@ def resolve_settings(*, weights: str, activations: str, options: Options) -> Set
         target=target,
         rounding=rounding,
         other_width_scheme=other,
+        per_channel=options.get_flag("per_channel"),
     )

@@ -14,6 +14,7 @@ from qdq.quantizer.placement import (
     ActivationSite,
     ConstantSite,
     ConvertSite,
+    PlacedNode,
     Placement,
     WeightConsumer,
     WeightSite,
@@ -57,6 +58,9 @@ def place_sites(
         weights=_weight_sites(nodes, roles, group_of, rules, overrides.weight_bits),
         constants=_constant_sites(nodes, roles, sites, maker),
         converts=_convert_sites(nodes, roles, sites, maker),
+        nodes=tuple(
+            PlacedNode(_node_name(node), node.op_type, bits) for node, bits in widths.node.items()
+        ),
         islands=roles.islands,
         fused=tuple(tuple(node.name or "" for node in group) for group in groups),
     )
@@ -156,8 +160,9 @@ def _convert_sites(
         width = maker.widths.node[node]
         for position, value in data_inputs(node, facts):
             if value in sites and maker.widths.value[value] != width:
-                shared = node.outputs[0] if facts.op_class == "backward_tie" else value
-                key = (value, maker.ties.owner(shared), width)
+                moves = facts.op_class == "movement"
+                shared = None if moves else _shared_output(node, facts, position)
+                key = (value, maker.ties.owner(shared or value), width)
                 uses.setdefault(key, []).append((node, position))
     return tuple(
         ConvertSite(

@@ -10,7 +10,7 @@ from qdq.quantizer.figures import ValueCounts
 from qdq.report.markup import Markup, element, plain
 from qdq.report.svg import Axis, Frame, bars_path, figure, label, ticks
 
-__all__ = ["layers_chart", "site_chart", "weight_chart"]
+__all__ = ["layers_chart", "level_lines", "site_chart", "weight_chart"]
 
 _LAYERS = Frame(width=960, height=260)
 _SITE = Frame(width=640, height=190)
@@ -31,7 +31,7 @@ def layers_chart(layers: Sequence[tuple[str, str, float]], links: Sequence[str |
     return figure(
         _LAYERS,
         "SQNR of every tensor in depth order",
-        _grid(_LAYERS, upwards, unit=" dB"),
+        level_lines(_LAYERS, upwards, unit=" dB"),
         element("polyline", points=" ".join(f"{x:g},{y:g}" for x, y in points), class_="trend"),
         dots,
         label("input", _LAYERS.left, _LAYERS.height - 8, anchor="start"),
@@ -120,7 +120,8 @@ def _below(frame: Frame, across: Axis) -> Iterator[Markup]:
         yield label(f"{value:.4g}", across(value), y + 14)
 
 
-def _grid(frame: Frame, upwards: Axis, *, unit: str) -> Iterator[Markup]:
+def level_lines(frame: Frame, upwards: Axis, *, unit: str) -> Iterator[Markup]:
+    """Yield horizontal lines at round values, labelled with their ``unit``."""
     for value in ticks(upwards.low, upwards.high):
         yield _line(frame, upwards(value), f"{value:g}{unit}")
 

@@ -16,10 +16,11 @@ MOST_FIGURES = 2000
 
 def site_anchors(report: QuantizationReport) -> dict[str, str]:
     """Return, for each tensor with a site, the anchor of the figure of its encoding."""
-    numbers: dict[str, int] = {}
+    # An encoding is that of an owner and a width.
+    numbers: dict[tuple[str, int], int] = {}
     anchors = {}
     for planned in report.plan.activations:
-        index = numbers.setdefault(planned.site.owner, len(numbers))
+        index = numbers.setdefault((planned.site.owner, planned.encoding.bits), len(numbers))
         if index < MOST_FIGURES:
             anchors[planned.site.tensor] = f"s{index}"
     return anchors

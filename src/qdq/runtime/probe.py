@@ -1,7 +1,9 @@
 """Dtypes and sizes of a model's inner tensors, without ever holding them all.
 
-Types come from loading the model with every tensor as an output.  Sizes come from one run in which
-a Shape node beside each tensor is returned in its place: exact with dynamic dimensions, and flat.
+Types are those that the graph tells, which ONNX Runtime checks as it loads the model; where it
+does not tell all, they come from loading it with every tensor as an output.  Sizes come from one
+run in which a Shape node beside each tensor is returned in its place: exact with dynamic
+dimensions, and flat.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ def probe(
     ``inputs`` maps the model's input names to those of the samples.  Raises DatasetError when the
     samples do not fit the model.
     """
-    dtypes = value_dtypes(model, names)
+    dtypes = _told_dtypes(model, names) or value_dtypes(model, names)
     readable = [name for name, dtype in dtypes.items() if dtype in _READABLE]
     clone, shape_names = _with_shapes(model, readable)
     with open_session(clone, optimize=False, threads=threads, outputs=shape_names) as session:
@@ -79,6 +81,25 @@ def feed(sample: Mapping[str, Array], inputs: Mapping[str, str]) -> dict[str, Ar
 def _fit(session: Session, samples: Samples, inputs: Mapping[str, str]) -> None:
     layouts = [(inputs[name], dtype, shape) for name, dtype, shape in input_layouts(session)]
     fit_samples(samples, layouts)
+
+
+def _told_dtypes(model: ir.Model, names: Sequence[str]) -> dict[str, str] | None:
+    """Return the dtypes of ``names`` if the graph tells all, and all are such as can be read."""
+    graph = model.graph
+    values = {value.name: value for node in graph for value in node.outputs}
+    values |= {value.name: value for value in (*graph.inputs, *graph.initializers.values())}
+    found = {name: _told_dtype(values.get(name)) for name in names}
+    return {name: str(it) for name, it in found.items()} if None not in found.values() else None
+
+
+def _told_dtype(value: ir.Value | None) -> str | None:
+    if value is None or not isinstance(value.type, ir.TensorType):
+        return None
+    try:
+        name = value.type.dtype.numpy().name
+    except TypeError:  # a dtype that is only a number, such as UNDEFINED
+        return None
+    return name if name in _READABLE else None
 
 
 def _with_shapes(model: ir.Model, names: Sequence[str]) -> tuple[ir.Model, list[str] | None]:

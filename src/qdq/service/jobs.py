@@ -33,7 +33,7 @@ _ARTIFACTS = {
 }
 
 # Where the result of a job names the blobs of its reports, and the names of their files.
-_REPORTS = {"page": "report.html", "report": "report.json"}
+_REPORTS = {"page": "report.html", "report": "report.json", "provenance": "provenance.json"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ __all__ = [
     "check_qnn_compile",
     "choose_graph",
     "compile_runtime",
+    "made_here",
     "origin_of",
     "require_sources",
     "runtime_of",
@@ -89,6 +90,17 @@ def check_qnn_compile(
     return target
 
 
+def made_here(model: Model, repository: Repository) -> Model:
+    """Return the model of a job that has the bytes of an uploaded QNN model, or ``model`` itself.
+
+    What was downloaded and uploaded again is known by its SHA-256: what was kept of it still is.
+    """
+    uploaded = model.producer_id is None and model.blob is not None
+    if not uploaded or model.type not in (ModelType.QNN_DLC, ModelType.QNN_CONTEXT_BINARY):
+        return model
+    return repository.produced_model(str(model.blob)) or model
+
+
 def check_chip(model: Model, device: Device, repository: Repository) -> None:
     """Raise SpecError unless a compiled model is for ``device``: the simulator would not tell.
 
@@ -101,7 +113,8 @@ def check_chip(model: Model, device: Device, repository: Repository) -> None:
     target = htp_target(find_device(device.name))
     if soc_model == target.soc_model:
         return
-    producer = repository.get_job(model.producer_id) if model.producer_id else None
+    made = made_here(model, repository)
+    producer = repository.get_job(made.producer_id) if made.producer_id else None
     if producer is not None and device.name in {it.name for it in producer.devices}:
         return
     facts = qnn_facts(model.inspection)
@@ -112,13 +125,13 @@ def check_chip(model: Model, device: Device, repository: Repository) -> None:
     )
 
 
-def require_sources(model: Model, what: str) -> None:
+def require_sources(model: Model, what: str, repository: Repository) -> None:
     """Raise UnsupportedError for a DLC that no job here made: nothing computes from it alone."""
-    if model.type is ModelType.QNN_DLC and model.producer_id is None:
+    if model.type is ModelType.QNN_DLC and made_here(model, repository).producer_id is None:
         raise UnsupportedError(
-            f"The DLC '{model.name}' is an upload, and as such was not compiled by this workbench, "
-            f"which cannot {what} it: that takes the ONNX model that a DLC was made from, which is "
-            "kept with the job that compiled it",
+            f"The DLC '{model.name}' is an upload, and was not compiled by this workbench, as no "
+            f"job made its bytes: it cannot {what} it, as that takes the ONNX model that a DLC was "
+            "made from, which is kept with the job that compiled it",
             remedy="Upload the ONNX model and compile it with --target_runtime qnn_dlc",
         )
 
@@ -129,6 +142,7 @@ def sources_of(model: Model, repository: Repository) -> Mapping[str, str]:
     Those of a DLC, of a binary that was linked from DLCs, and of such a binary's wrapper.  Empty
     for what computes by itself, and for a foreign DLC.
     """
+    model = made_here(model, repository)
     producer = repository.get_job(model.producer_id) if model.producer_id else None
     if producer is None:
         return {}
@@ -154,7 +168,7 @@ def origin_of(model: Model, repository: Repository) -> Origin | None:
 
     None where that is not known, or where the compile job itself quantized it.
     """
-    producer = _compile_job(model, repository)
+    producer = _compile_job(made_here(model, repository), repository)
     if producer is None:
         return None
     wrapped = _wrapped(producer, repository)

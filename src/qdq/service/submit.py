@@ -11,6 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from qdq.base import options as grammar
+from qdq.base.accuracy_bound import bounds_of
+from qdq.base.compute_units import check_units
 from qdq.base.errors import DatasetError, OptionError, RequestError, SpecError, UnsupportedError
 from qdq.base.options import Options, parse_options
 from qdq.base.precision import FULL_TYPES, check_precision, check_quantize_target
@@ -44,6 +46,7 @@ from qdq.service.qnn import (
     check_chip,
     check_qnn_compile,
     compile_runtime,
+    made_here,
     require_sources,
     runtime_of,
 )
@@ -111,6 +114,7 @@ class Submissions:
         devices = self._resolve(order.devices)
         for device in devices:
             self._devices.require_framework(device, _framework(runtime))
+        check_units(options, qnn=runtime in QNN_RUNTIMES)
         self._check_qnn(runtime, options, devices, model, found)
         if model.type is ModelType.QNN_CONTEXT_BINARY:
             _check_wrapping(order)
@@ -134,6 +138,7 @@ class Submissions:
         options = parse_options(grammar.JobKind.QUANTIZE, self._text(order.options))
         target = options.get_text("quantize_target")
         check_quantize_target(order.weights, order.activations, target)
+        bounds_of(options)
         model = self._models.get(order.model_id)
         _require_type(model, (ModelType.ONNX,), "quantize")
         found = usable(self._repository, model)
@@ -161,9 +166,10 @@ class Submissions:
         runtime = runtime_of(model, self._repository)
         host = self._host(device, model, runtime, kind=kind)
         _refuse_foreign_options(options, model, runtime)
+        check_units(options, qnn=runtime in QNN_RUNTIMES)
         if runtime in QNN_RUNTIMES:
             check_qairt(_text(options, "qairt_version"))
-        found = usable(self._repository, model)
+        found = usable(self._repository, made_here(model, self._repository))
         profiling = order.profiling or order.legacy_profile
         if order.dataset_id is not None:
             data = ready(self._repository, self._datasets.get(order.dataset_id))
@@ -200,7 +206,7 @@ class Submissions:
         models = [self._models.get(model_id) for model_id in order.model_ids]
         for model in models:
             _require_type(model, (ModelType.QNN_DLC,), "link")
-            require_sources(model, "link")
+            require_sources(model, "link", self._repository)
             usable(self._repository, model)
         if len(set(order.model_ids)) < len(models):
             raise RequestError("The link job has a model twice", remedy="Give each model once")
@@ -234,7 +240,7 @@ class Submissions:
         host.require()
         self._devices.require_framework(device, _framework(runtime))
         if runtime in QNN_RUNTIMES:
-            require_sources(model, "run")
+            require_sources(model, "run", self._repository)
             check_chip(model, device, self._repository)
         return host
 

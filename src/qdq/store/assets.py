@@ -45,6 +45,13 @@ class AssetRows:
             rows, total = page(connection, query, models, offset=offset, limit=limit)
         return [codec.model_of(row) for row in rows], total
 
+    def produced_model(self, blob: str) -> Model | None:
+        query = select(models).where(models.c.blob == blob, models.c.producer_id.is_not(None))
+        with self._database.read() as connection:
+            row = connection.execute(query.order_by(models.c.seq.desc()).limit(1)).mappings()
+            found = row.first()
+        return None if found is None else codec.model_of(found)
+
     def set_model_bytes(
         self, model_id: str, *, blob: str, size: int, inspection: Inspection
     ) -> None:

@@ -30,9 +30,19 @@ STAGE_OUTPUTS: dict[str, tuple[str, ...]] = {
     "link": ("model.bin",),
     "placement": ("placement.json",),
     "profile": (),
-    "quantize": ("model.onnx", "model.zip", "report.json", "report.html"),
+    "quantize": (
+        "model.onnx",
+        "model.zip",
+        "model.onnx.provenance.json",
+        "report.json",
+        "report.html",
+    ),
     "run": ("output.h5",),
     "simulate": ("output.h5",),
+}
+# What an unfinished stage leaves for another attempt, which gets it as inputs of these names.
+STAGE_KEEPS: dict[str, tuple[str, ...]] = {
+    "quantize": ("kept_calibrate.npz", "kept_figures.npz", "kept_round.npz"),
 }
 _DEFAULT_LIMITS = Limits()
 # The stages that a client waits for with a request open.
@@ -74,6 +84,15 @@ class SandboxStageRunner:
             check=check,
         )
         return StageResult(answer, self._outputs(scratch, names))
+
+    def kept(self, stage: str, scratch: Path) -> dict[str, Path]:
+        """Return what an unfinished stage left in ``scratch`` to go on from; see the port."""
+        found = {}
+        for name in STAGE_KEEPS.get(stage, ()):
+            with contextlib.suppress(ChildCrashError):
+                open_output(scratch, name, max_bytes=self._limits.output_bytes).close()
+                found[name] = scratch / ROOM_NAME / name
+        return found
 
     def _limits_of(self, stage: str) -> Limits:
         if not stage.startswith("inspect_"):

@@ -262,9 +262,22 @@ def check_refusals() -> None:
         hub.submit_inference_job(_binary(), host(), _inputs(_binary()))
 
 
+def check_own_dlc_again() -> None:
+    file = WORK / "again.dlc"
+    shutil.copyfile(_dlcs()[0].download(str(WORK / "mine")), file)
+    model = hub.upload_model(str(file))
+    job = succeeded(hub.submit_link_job([model], PHONE))
+    assert set(job.get_target_model().input_spec) == {"one"}
+    succeeded(
+        hub.submit_inference_job(model, PHONE, _inputs(_dlcs()[0]), options="--compute_unit npu")
+    )
+
+
 def check_foreign_dlc() -> None:
     file = WORK / "foreign.dlc"
     shutil.copyfile(_dlcs()[0].download(str(WORK / "mine")), file)
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.comment = b"of another tool"
     model = hub.upload_model(str(file))
     with refused(hub.UserError, "was not compiled by this workbench"):
         hub.submit_link_job([model], PHONE)
@@ -303,6 +316,7 @@ main(
     check_several_devices,
     check_float,
     check_refusals,
+    check_own_dlc_again,
     check_foreign_dlc,
     check_bad_files,
     check_unsupported_op,

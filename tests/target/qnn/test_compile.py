@@ -200,3 +200,26 @@ def test_a_chip_without_float16_refuses_float(tmp_path: Path, compiled: Compiled
     with pytest.raises(qdq.UnsupportedError, match=r"QCS6490 \(Hexagon v68\) has no float16"):
         compiled(float_net(tmp_path), device=RB3)
     assert compiled(qdq_net(tmp_path), device=RB3).qnn is not None
+
+
+@pytest.mark.parametrize("wide", ["g", "c", "scores"])
+def test_widths_that_meet_are_converted(tmp_path: Path, compiled: Compiled, wide: str) -> None:
+    """The compiler refuses to fall back to the CPU: all of it runs on HTP."""
+    source = float_net(tmp_path)
+    model = onnx.load(source)
+    for node in model.graph.node:
+        node.name = node.output[0]
+    onnx.save(model, source)
+    mixed = tmp_path / "mixed.onnx"
+    samples = {"image": np.concatenate(images())}
+    qdq.quantize(source, samples, mixed, options=f"--override {wide}=int16")
+    assert {"uint8", "uint16"} <= set(qdq.inspect(mixed).quantization.activations)
+    done = compiled(mixed)
+    assert done.output is not None
+    found = qdq.run(done.output, {"image": images()}).outputs
+    assert found is not None
+    expected = by_onnxruntime(mixed, images())
+    # One step of an 8-bit tensor before the last op may turn; steps of the output tell how far.
+    step = np.ptp(expected) / 255
+    for ours, theirs in zip(found["scores"], expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=3 * step)

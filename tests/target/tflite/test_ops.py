@@ -20,6 +20,7 @@ class Case:
     dtypes: tuple[str, ...] = ("int8", "int16")
     lsb: float = 1
     island: bool = False
+    opset: int = 18
 
 
 def _image(call: str, emits: str, **rest: Any) -> Case:
@@ -61,6 +62,28 @@ CASES = {
     "sigmoid": _image("Sigmoid (x)", "LOGISTIC", lsb=2),
     "tanh": _image("Tanh (x)", "TANH", lsb=2),
     "hard_swish": _image("HardSwish (x)", "HARD_SWISH", dtypes=("int8",), lsb=2),
+    "gelu": _image("Gelu (x)", "GELU", dtypes=("int8",), lsb=2, opset=20),
+    "gelu_tanh": _image(
+        'Gelu <approximate = "tanh"> (x)', "GELU", dtypes=("int8",), lsb=2, opset=20
+    ),
+    "layer_norm": _image(
+        "LayerNormalization (x, k, c)",
+        "RSQRT",
+        constants={"k": _normal(8), "c": _normal(8)},
+        island=True,
+    ),
+    "layer_norm_dims": _image(
+        "LayerNormalization <axis = 1, epsilon = 0.01> (x, k)",
+        "RSQRT",
+        constants={"k": _normal(4, 9, 8)},
+        island=True,
+    ),
+    "layer_norm_matrix": _matrix(
+        "LayerNormalization (x, k, c)",
+        "RSQRT",
+        constants={"k": _normal(6), "c": _normal(6)},
+        island=True,
+    ),
     "hard_sigmoid": _image("HardSigmoid <alpha = 0.25> (x)", "MINIMUM"),
     "hard_sigmoid_falling": _image("HardSigmoid <alpha = -0.3, beta = 0.8> (x)", "MINIMUM"),
     "hard_sigmoid_steep": _image("HardSigmoid <alpha = 3.0> (x)", "MINIMUM", island=True),
@@ -127,6 +150,18 @@ CASES = {
         "FULLY_CONNECTED",
         constants={"w": _normal(7, 6), "b": _normal(7)},
     ),
+    "matmul_of_batches_and_relu": Case(
+        "g (float[2,5,6] x) => (float[?,?,?] y) { a = MatMul (x, w) y = Relu (a) }",
+        "BATCH_MATMUL",
+        constants={"w": _normal(2, 6, 7)},
+        island=True,
+    ),
+    "matmul_of_a_row_and_batches_and_clip": Case(
+        "g (float[6] x) => (float[?,?] y) { a = MatMul (x, w) y = Clip (a, low, high) }",
+        "BATCH_MATMUL",
+        constants={"w": _normal(2, 6, 7), "low": np.float32(0), "high": np.float32(6)},
+        island=True,
+    ),
     "gemm_straight": _matrix("Gemm (x, w)", "FULLY_CONNECTED", constants={"w": _normal(6, 7)}),
     "gemm_scaled": _matrix(
         "Gemm <alpha = 0.5, beta = 2.0, transA = 1> (x, w, b)",
@@ -192,7 +227,7 @@ INTEGER = [(name, dtype) for name, case in CASES.items() for dtype in ("int8", "
 def test_float(name: str, parse: Callable[..., Any], check_float: Callable[..., Any]) -> None:
     case = CASES[name]
 
-    lite = check_float(parse(case.text, opset=18, **case.constants))
+    lite = check_float(parse(case.text, opset=case.opset, **case.constants))
 
     assert lite.count(case.emits) == 1
 
@@ -203,7 +238,7 @@ def test_integer(
 ) -> None:
     case = CASES[name]
     island = case.island or dtype not in case.dtypes
-    model = parse(case.text, opset=18, **case.constants)
+    model = parse(case.text, opset=case.opset, **case.constants)
 
     lite = check_integer(model, dtype, lsb=case.lsb, islands=island)
 

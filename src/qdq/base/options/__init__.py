@@ -2,10 +2,21 @@
 
 from qdq.base.options._parse import parse_options
 from qdq.base.options._result import Options, OptionValue
-from qdq.base.options._table import JobKind, OptionSpec, OptionTable, load_table, option_table
+from qdq.base.options._table import (
+    FloatRange,
+    JobKind,
+    KeyValues,
+    OptionSpec,
+    OptionTable,
+    load_table,
+    option_table,
+)
+from qdq.base.options._words import split_options
 
 __all__ = [
+    "FloatRange",
     "JobKind",
+    "KeyValues",
     "OptionSpec",
     "OptionTable",
     "OptionValue",
@@ -13,4 +24,5 @@ __all__ = [
     "load_table",
     "option_table",
     "parse_options",
+    "split_options",
 ]

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from qdq.base.errors import OptionError
 from qdq.base.options._result import Options
 from qdq.base.options._table import JobKind, OptionSpec, OptionTable, option_table
-from qdq.base.options._values import OptionValue, merge_pairs, read_value
+from qdq.base.options._values import REPEATED, OptionValue, merge_values, read_value
 from qdq.base.options._words import Given, split_options
 
 __all__ = ["parse_options"]
@@ -58,7 +58,8 @@ def _offer(known: str) -> str:
 def _refuse_repeated(given: Sequence[Given], specs: Mapping[str, OptionSpec]) -> None:
     seen: set[str] = set()
     for option in given:
-        if option.name in seen and not specs[option.name].mergeable:
+        spec = specs[option.name]
+        if option.name in seen and not (spec.mergeable or spec.kind in REPEATED):
             raise OptionError(f"Option --{option.name} is given twice", remedy="Keep one of them")
         seen.add(option.name)
 
@@ -94,7 +95,7 @@ def _read(given: Sequence[Given], specs: Mapping[str, OptionSpec]) -> dict[str, 
         spec = specs[option.name]
         value = read_value(spec, option.value)
         if option.name in values:
-            value = merge_pairs(spec, values[option.name], value)
+            value = merge_values(spec, values[option.name], value)
         values[option.name] = value
     return values
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from qdq.base.errors import InternalError
 from qdq.base.options._table import JobKind, OptionSpec, OptionTable, ValueKind, option_table
-from qdq.base.options._values import OptionValue, read_value, write_value
+from qdq.base.options._values import OptionValue, read_value, write_values
 
 __all__ = ["OptionValue", "Options"]
 
@@ -19,8 +19,9 @@ _T = TypeVar("_T", bool, int, float, str)
 class Options:
     """The options of one job: ``values`` holds those that were given, in the table's order.
 
-    Values are bool (flag), str (choice, text), int, float, tuple of str (list) or tuple of
-    key-value pairs.  Equal options are equal objects, whatever their text was.
+    Values are bool (flag), str (choice, text), int, float, tuple of str (list, patterns) or
+    tuple of key-value pairs (pairs, assignments).  Equal options are equal objects, whatever their
+    text was.
     """
 
     kind: JobKind
@@ -65,6 +66,20 @@ class Options:
             raise InternalError(f"Option --{name} holds {value!r}, not pairs")
         return dict(pair for pair in value if isinstance(pair, tuple))
 
+    def get_patterns(self, name: str) -> tuple[str, ...]:
+        """Return the expressions or items given of an option; empty without it."""
+        value = self.get(name) or ()
+        if not isinstance(value, tuple):
+            raise InternalError(f"Option --{name} holds {value!r}, not a list")
+        return tuple(it for it in value if isinstance(it, str))
+
+    def get_assignments(self, name: str) -> tuple[tuple[str, str], ...]:
+        """Return what was given of a repeatable NAME=value option, in order; empty without it."""
+        value = self.get(name) or ()
+        if not isinstance(value, tuple):
+            raise InternalError(f"Option --{name} holds {value!r}, not assignments")
+        return tuple(it for it in value if isinstance(it, tuple))
+
     def without(self, *names: str) -> Options:
         """Return the same options but these."""
         kept = tuple((name, value) for name, value in self.values if name not in names)
@@ -72,7 +87,11 @@ class Options:
 
     def to_text(self) -> str:
         """Return the canonical option string, which parses to an equal object."""
-        return " ".join(_write(self._spec(name), value) for name, value in self.values)
+        return " ".join(
+            _write(self._spec(name), text)
+            for name, value in self.values
+            for text in write_values(self._spec(name), value)
+        )
 
     def to_dict(self) -> dict[str, OptionValue | None]:
         """Return every supported option of the kind with its value in force."""
@@ -92,6 +111,5 @@ class Options:
             raise InternalError(f"There is no {self.kind} option --{name}") from None
 
 
-def _write(spec: OptionSpec, value: OptionValue) -> str:
-    text = write_value(spec, value)
+def _write(spec: OptionSpec, text: str | None) -> str:
     return spec.flag if text is None else f"{spec.flag} {shlex.quote(text)}"

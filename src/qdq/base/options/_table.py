@@ -8,9 +8,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, TypeAlias
 
-__all__ = ["JobKind", "OptionSpec", "OptionTable", "ValueKind", "load_table", "option_table"]
+__all__ = [
+    "FloatRange",
+    "JobKind",
+    "KeyValues",
+    "OptionSpec",
+    "OptionTable",
+    "ValueKind",
+    "load_table",
+    "option_table",
+]
 
 
 class JobKind(StrEnum):
@@ -32,6 +41,20 @@ class ValueKind(StrEnum):
     FLOAT = "float"
     LIST = "list"
     PAIRS = "pairs"
+    # Both may be repeated, and keep their order.
+    PATTERNS = "patterns"
+    ASSIGNMENTS = "assignments"
+
+
+@dataclass(frozen=True, slots=True)
+class FloatRange:
+    """The numbers from ``lowest`` to ``highest``."""
+
+    lowest: float
+    highest: float
+
+
+KeyValues: TypeAlias = tuple[str, ...] | range | FloatRange
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +67,8 @@ class OptionSpec:
     ``refused_keys`` beginnings of keys, with the reason.
     ``exclusive_choices`` may not stand in a list together with others.  ``contradicts`` names
     options that may not be given together with this one.  ``default`` is the value as text.
+    ``mergeable`` lists and pairs may be given several times; ``bare`` pairs without any pair.
+    ``names_nodes``: what is assigned to is a regular expression, not a name.
     """
 
     name: str
@@ -55,14 +80,16 @@ class OptionSpec:
     choices: tuple[str, ...] = ()
     refused_choices: tuple[tuple[str, str], ...] = ()
     fallback_choices: frozenset[str] = frozenset()
-    keys: tuple[tuple[str, tuple[str, ...] | range], ...] = ()
+    keys: tuple[tuple[str, KeyValues], ...] = ()
     refused_keys: tuple[tuple[str, str], ...] = ()
     exclusive_choices: frozenset[str] = frozenset()
     default: str | None = None
     minimum: float | None = None
     maximum: float | None = None
     mergeable: bool = False
+    bare: bool = False
     contradicts: frozenset[str] = frozenset()
+    names_nodes: bool = False
 
     @property
     def flag(self) -> str:
@@ -111,13 +138,17 @@ def _spec(row: Mapping[str, Any]) -> OptionSpec:
         minimum=row.get("minimum"),
         maximum=row.get("maximum"),
         mergeable=row.get("mergeable", False),
+        bare=row.get("bare", False),
         contradicts=frozenset(row.get("contradicts", ())),
+        names_nodes=row.get("names_nodes", False),
     )
 
 
-def _values(values: Sequence[Any]) -> tuple[str, ...] | range:
+def _values(values: Sequence[Any]) -> KeyValues:
     """Read the values of a key: ``[lowest, highest]`` as numbers, or words."""
     match values:
         case [int(lowest), int(highest)]:
             return range(lowest, highest + 1)
+        case [float(lowest), float(highest)]:
+            return FloatRange(lowest, highest)
     return tuple(map(str, values))

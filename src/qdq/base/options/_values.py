@@ -5,18 +5,24 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from qdq.base.errors import OptionError
-from qdq.base.options._table import OptionSpec, ValueKind
+from qdq.base.options._assignments import MAX_ITEMS, Pairs, read_assignment, read_pattern
+from qdq.base.options._table import FloatRange, OptionSpec, ValueKind
 
-__all__ = ["OptionValue", "Pairs", "merge_pairs", "read_value", "write_value"]
+__all__ = ["REPEATED", "OptionValue", "Pairs", "merge_values", "read_value", "write_values"]
 
-Pairs: TypeAlias = tuple[tuple[str, str], ...]
 OptionValue: TypeAlias = bool | int | float | str | tuple[str, ...] | Pairs
 
 _INT = re.compile(r"[+-]?[0-9]{1,18}")
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*")
+REPEATED = (ValueKind.PATTERNS, ValueKind.ASSIGNMENTS)
+_FORMS = {
+    ValueKind.PAIRS: "key=value;key=value",
+    ValueKind.PATTERNS: "REGEX",
+    ValueKind.ASSIGNMENTS: "NAME=VALUE",
+}
 _BOOLS = {"true": True, "false": False}
 
 
@@ -25,20 +31,49 @@ def read_value(spec: OptionSpec, text: str | None) -> OptionValue:
     if text is None:
         if spec.kind is ValueKind.FLAG:
             return True
+        if spec.bare:
+            return ()
         raise OptionError(f"Option {spec.flag} needs a value", remedy=_legal(spec))
     return _READERS[spec.kind](spec, text)
 
 
-def write_value(spec: OptionSpec, value: OptionValue) -> str | None:
-    """Return the text of ``value``, or None for a flag that is set."""
+def write_values(spec: OptionSpec, value: OptionValue) -> tuple[str | None, ...]:
+    """Return the text of each occurrence that makes ``value``, None where the name says it."""
+    if spec.kind in REPEATED and isinstance(value, tuple):
+        return tuple(it if isinstance(it, str) else "=".join(it) for it in value)
+    return (_write(spec, value),)
+
+
+def _write(spec: OptionSpec, value: OptionValue) -> str | None:
     if spec.kind is ValueKind.FLAG:
         return None if value else "false"
     if spec.kind is ValueKind.FLOAT:
         return repr(value)
     if isinstance(value, tuple):
+        if not value:
+            return None
         separator = ";" if spec.kind is ValueKind.PAIRS else ","
         return separator.join(it if isinstance(it, str) else "=".join(it) for it in value)
     return str(value)
+
+
+def merge_values(spec: OptionSpec, first: OptionValue, second: OptionValue) -> OptionValue:
+    """Unite two occurrences of an option that may be repeated."""
+    if spec.kind is ValueKind.PAIRS:
+        return merge_pairs(spec, first, second)
+    assert isinstance(first, tuple) and isinstance(second, tuple)
+    merged = (*first, *second)
+    named = [it if isinstance(it, str) else it[0] for it in merged]
+    if len(set(named)) < len(named):
+        raise OptionError(
+            f"Option {spec.flag} is given twice for '{named[-1]}'", remedy="Keep one of them"
+        )
+    if len(merged) > MAX_ITEMS:
+        raise OptionError(
+            f"Option {spec.flag} is given more than {MAX_ITEMS} times",
+            remedy="Say more with fewer, such as REGEX|REGEX",
+        )
+    return cast("OptionValue", merged)
 
 
 def merge_pairs(spec: OptionSpec, first: OptionValue, second: OptionValue) -> Pairs:
@@ -76,11 +111,16 @@ def _int(spec: OptionSpec, text: str) -> int:
     return int(_bounded(spec, int(text), text))
 
 
-def _float(spec: OptionSpec, text: str) -> float:
+def _number(text: str) -> float:
+    """Return a decimal number, NaN for anything else."""
     try:
-        value = float(text) if text.isascii() and "_" not in text else math.nan
+        return float(text) if text.isascii() and "_" not in text else math.nan
     except ValueError:
-        value = math.nan
+        return math.nan
+
+
+def _float(spec: OptionSpec, text: str) -> float:
+    value = _number(text)
     if not math.isfinite(value):
         raise _wrong(spec, text)
     return _bounded(spec, value, text) + 0.0
@@ -138,7 +178,12 @@ def _key_value(spec: OptionSpec, key: str, value: str) -> str:
     values = legal[key]
     if not values:
         return value
-    if isinstance(values, range):
+    if isinstance(values, FloatRange):
+        number = _number(value)
+        if values.lowest <= number <= values.highest:
+            return f"{number:g}"
+        remedy = f"Give a number from {values.lowest:g} to {values.highest:g}"
+    elif isinstance(values, range):
         if _INT.fullmatch(value) and int(value) in values:
             return str(int(value))
         remedy = f"Give a whole number from {values[0]} to {values[-1]}"
@@ -158,6 +203,8 @@ _READERS: dict[ValueKind, Callable[[OptionSpec, str], OptionValue]] = {
     ValueKind.FLOAT: _float,
     ValueKind.LIST: _list,
     ValueKind.PAIRS: _pairs,
+    ValueKind.PATTERNS: lambda spec, text: (read_pattern(spec, text),),
+    ValueKind.ASSIGNMENTS: lambda spec, text: (read_assignment(spec, text),),
 }
 
 
@@ -178,7 +225,7 @@ def _legal(spec: OptionSpec) -> str:
             return f"Give items{of}, separated by commas"
         case ValueKind.PAIRS if spec.choices:
             return _legal_pairs(spec)
-    return f"Write {spec.flag} {'key=value;key=value' if spec.kind is ValueKind.PAIRS else 'TEXT'}"
+    return f"Write {spec.flag} {_FORMS.get(spec.kind, 'TEXT')}"
 
 
 def _legal_pairs(spec: OptionSpec) -> str:

@@ -8,9 +8,11 @@ from qdq.graph.passes.channel_constants import FoldChannelConstants
 from qdq.graph.passes.common_subexpressions import MergeCommonSubexpressions
 from qdq.graph.passes.constants import FoldConstants, LiftConstants
 from qdq.graph.passes.dead_code import RemoveDeadCode
+from qdq.graph.passes.gelu import FuseGelu
 from qdq.graph.passes.hard_activations import FuseHardActivations
 from qdq.graph.passes.inputs import NormalizeInputs
 from qdq.graph.passes.known_dims import FoldKnownDims
+from qdq.graph.passes.layer_norm import FuseLayerNorm
 from qdq.graph.passes.layout import MergeLayoutOps
 from qdq.graph.passes.no_ops import RemoveNoOps
 from qdq.graph.passes.pads import FoldPads
@@ -39,6 +41,9 @@ PIPELINE: tuple[GraphPass, ...] = (
     FoldPads(),
     # After the constants are folded: what is left of 3 and 6 belongs to an activation.
     FuseHardActivations(),
+    # Likewise, for 0.5 and the roots of 2; in the quantizer, once its opset has these operators.
+    FuseGelu(),
+    FuseLayerNorm(),
     # What is left of layout chains after no-ops between them are gone.
     MergeLayoutOps(),
     # Late: the passes above make more nodes equal.

@@ -8,12 +8,12 @@ import onnx_ir as ir
 from qdq.graph.edit import constant_array, opset_of
 from qdq.graph.passes.base import GraphPass, NoteLog
 
-__all__ = ["FuseHardActivations"]
+__all__ = ["HARD_SWISH_OPSET", "FuseHardActivations"]
 
 # HardSigmoid with these is clip(x + 3, 0, 6) / 6, the form of MobileNetV3 (Howard et al. 2019,
 # arXiv:1905.02244, section 5.2); HardSwish, x times that, is an operator since opset 14.
 _ALPHA, _BETA = 1.0 / 6.0, 0.5
-_HARD_SWISH_OPSET = 14
+HARD_SWISH_OPSET = 14
 _TOLERANCE = 1e-6
 
 
@@ -59,7 +59,7 @@ def _sixth(graph: ir.Graph, node: ir.Node) -> ir.Node | None:
 
 def _swish(model: ir.Model, node: ir.Node) -> ir.Node | None:
     """Fuse x * HardSigmoid(x) into HardSwish where the opset has it."""
-    if node.op_type != "Mul" or opset_of(model) < _HARD_SWISH_OPSET:
+    if node.op_type != "Mul" or opset_of(model) < HARD_SWISH_OPSET:
         return None
     for data, gate in (node.inputs, tuple(reversed(node.inputs))):
         producer = None if gate is None else gate.producer()

@@ -47,6 +47,15 @@ class PartedNetwork:
             self._store.put(name, sample, np.ascontiguousarray(values[name]))
             self._held.add(name)
 
+    @property
+    def held(self) -> frozenset[str]:
+        """The values that nodes ahead read."""
+        return frozenset(self._held)
+
+    def held_value(self, name: str, sample: int) -> Array:
+        """Return one of ``held``."""
+        return self._store.get(name, sample)
+
     def value(self, node: str, sample: int, *, position: int = 0) -> Array:
         """Return an input of ``node``, up to which the network has been advanced."""
         return self._store.get(self._nodes[self.index[node]].input[position], sample)
@@ -61,7 +70,11 @@ class PartedNetwork:
 
     def advance(self, node: str) -> None:
         """Run everything before ``node``."""
-        start, end = self._position, max(self.index[node], self._position)
+        self.advance_to(self.index[node])
+
+    def advance_to(self, position: int) -> None:
+        """Run the nodes before ``position``, which counts them in graph order."""
+        start, end = self._position, max(position, self._position)
         self._position = end
         if start == end:
             return

@@ -14,7 +14,7 @@ from qdq.base.errors import ChildCrashError, ModelCorruptError, ModelInvalidErro
 from qdq.base.qnn_package import PACKAGE, provider_version, require_qnn
 from qdq.runtime.tensors import TensorInfo
 
-__all__ = ["ContextBinary", "ContextGraph", "ContextTensor", "read_context"]
+__all__ = ["ContextBinary", "ContextGraph", "ContextTensor", "context_from", "read_context"]
 
 _SECONDS = 300.0
 _BUILD_PARTS = 3
@@ -127,13 +127,11 @@ def read_context(path: str | os.PathLike[str]) -> ContextBinary:
             "Qualcomm's system library died while it read the context binary, which is damaged",
             remedy="Compile the model again, or copy the file again",
         ) from error
-    context = _context(told)
-    if not context.graphs:
-        raise ModelInvalidError("The context binary has no graph", remedy="Compile the model again")
-    return context
+    return context_from(told)
 
 
-def _context(told: Mapping[str, Any]) -> ContextBinary:
+def context_from(told: Mapping[str, Any]) -> ContextBinary:
+    """Return what ``read_child`` told of a binary; ModelInvalidError for one without graphs."""
     graphs = tuple(
         ContextGraph(
             name=graph["name"],
@@ -144,6 +142,8 @@ def _context(told: Mapping[str, Any]) -> ContextBinary:
         )
         for graph in told["graphs"]
     )
+    if not graphs:
+        raise ModelInvalidError("The context binary has no graph", remedy="Compile the model again")
     return ContextBinary(**{**told, "graphs": graphs})
 
 

@@ -21,7 +21,7 @@ from qdq.base.qnn_package import missing_library
 from qdq.runtime.qnn.capi import BinaryInfo, SystemInterface, Tensor, hexagon_arch, htp_graph_blob
 from qdq.runtime.qnn.library import library_folder
 
-__all__ = ["work"]
+__all__ = ["describe", "work"]
 
 _MOST_GRAPHS = 1024
 _MOST_TENSORS = 65536
@@ -59,12 +59,17 @@ _AGAIN = "Compile the model again, or copy the file again"
 
 
 def work(spec: dict[str, Any], _: Progress) -> dict[str, Any]:
-    """Return what the file ``path`` of ``spec`` holds, as ``context.ContextBinary`` takes it.
+    """Return what ``describe`` does of the file ``path`` of ``spec``."""
+    return describe(Path(spec["path"]))
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Return what the file at ``path`` holds, as ``context.context_from`` takes it.
 
     Raises ModelCorruptError where the library does not read it, ModelInvalidError for contents that
     contradict themselves, UnsupportedError for a backend or version that is not taken here.
     """
-    data = Path(spec["path"]).read_bytes()
+    data = path.read_bytes()
     info = _binary_info(data)
     if info.version != BinaryInfo.FIRST_VERSION:
         raise UnsupportedError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from qdq.base.errors import ChildCrashError, InternalError, UnsupportedError
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.base.qnn_package import require_qnn
 from qdq.graph import save_model
-from qdq.runtime.qnn.context import ContextBinary, read_context
+from qdq.runtime.qnn.context import ContextBinary, context_from
 from qdq.target.qnn.compile_child import CONTEXT_NAME, DLC_FOLDER, PROFILE_NAME
 from qdq.target.qnn.op_trace import PlacedOp, read_trace
 from qdq.target.qnn.request import QnnRequest
@@ -120,7 +120,7 @@ def compile_files(
                 remedy="Compile for another target runtime, or with other --qnn_options; the "
                 "compiler is Qualcomm's, and its last words are in the log",
             ) from error
-        return _collect(output, names, target, dlc=dlc, seconds=told["seconds"])
+        return _collect(output, names, target, told, dlc=dlc)
 
 
 def _linked(path: Path, workdir: Path, index: int) -> str:
@@ -139,8 +139,9 @@ def _options(target: HtpTarget, request: QnnRequest) -> dict[str, str]:
 
 
 def _collect(
-    output: Path, names: Sequence[str], target: HtpTarget, *, dlc: bool, seconds: float
+    output: Path, names: Sequence[str], target: HtpTarget, told: Mapping[str, Any], *, dlc: bool
 ) -> QnnModel:
+    seconds = float(told["seconds"])
     folders = [output / str(index) for index in range(len(names))]
     ops = tuple(
         replace(op, graph=name)
@@ -153,9 +154,9 @@ def _collect(
             raise InternalError(f"The compiler wrote {len(files)} DLC files for one model")
         return QnnModel(files[0].read_bytes(), tuple(names), None, ops, {}, seconds)
     binary = output / CONTEXT_NAME
-    if not binary.is_file():
+    if told["context"] is None:
         raise InternalError("The compiler ended well and wrote no context binary")
-    context = read_context(binary)
+    context = context_from(told["context"])
     _check(context, names, target)
     return QnnModel(
         binary.read_bytes(), tuple(names), context, ops, _prepare_times(folders[0]), seconds

@@ -1,6 +1,7 @@
 """The child that compiles one ONNX file, or several into one context, with the HTP compiler.
 
-One process for each: a second compilation in a process gives other bytes.
+One process for each: a second compilation in a process gives other bytes.  It also reads the binary
+back, with Qualcomm's system library: what is told of it is what is in the file.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ PROFILE_NAME = "prepare.csv"
 
 
 def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Compile the files ``models`` of ``spec`` into the folder ``output``; return the seconds.
+    """Compile the files ``models`` of ``spec`` into the folder ``output``.
+
+    Return the seconds, and as ``context`` what the binary reads back as: None for a DLC, or where
+    no binary was written.
 
     ``spec`` has ``graph_names``, one for each, ``soc_model``, provider ``options`` and ``dlc``,
     which makes a DLC in place of a binary.  Raises UnsupportedError that names what the compiler
@@ -46,7 +50,12 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
         place.mkdir(exist_ok=True)
         kept.append(_compile(spec, model, place, index))
         progress.advance()
-    return {"seconds": time.perf_counter() - began, "graphs": len(kept) - len(libraries)}
+    seconds = time.perf_counter() - began
+    binary = output / CONTEXT_NAME
+    from qdq.runtime.qnn.read_child import describe
+
+    context = None if spec["dlc"] or not binary.is_file() else describe(binary)
+    return {"seconds": seconds, "context": context}
 
 
 def _compile(spec: dict[str, Any], model: str, place: Path, index: int) -> Any:

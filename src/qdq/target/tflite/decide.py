@@ -219,6 +219,7 @@ def _weight_problem(node: Node, row: OpRow, source: Encoding, output: Encoding, 
         return f"its weights have no TFLite encoding: {said.why_not}"
     axis, bias = weight_axis(node, row.weight), _bias(node, row)
     why = _weight_encoding_problem(said.encoding, axis, row.weight)
+    why = why or _batch_problem(node, weight, said.encoding)
     if why:
         return why
     # Seen from the accumulator, a factor of the product divides the output and the bias.
@@ -256,6 +257,13 @@ def _weight_encoding_problem(encoding: Encoding, axis: int, row: WeightRow) -> s
     return ""
 
 
+def _batch_problem(node: Node, weight: Value, encoding: Encoding) -> str:
+    if node.op_type != "MatMul" or weight.rank == 2 or len(encoding.scale) == 1:
+        return ""
+    # BATCH_MATMUL computes with one scale, and says nothing.
+    return "TFLite's product of batches of matrices has one scale for all weights"
+
+
 def weight_axis(node: Node, row: WeightRow) -> int:
     """Return the axis of the weight along which each output channel may have its scale."""
     if row.axis == "gemm":
@@ -266,10 +274,16 @@ def weight_axis(node: Node, row: WeightRow) -> int:
 
 
 def _fuses(node: Node, row: OpRow, view: View) -> bool:
-    """Whether the kernel has a fused activation; that of two computed operands has none."""
-    if row.weight is None or constant_weight(node, row, view) is not None:
+    """Whether the kernel has a fused activation; BATCH_MATMUL has none.
+
+    That multiplies two computed operands, and matrices by the batch, constant or not.
+    """
+    if row.weight is None or not row.fuses:
         return row.fuses
-    return row.fuses and node.data(row.weight.input).data is not None
+    weight = node.data(row.weight.input)
+    if weight.data is None and constant_weight(node, row, view) is None:
+        return False
+    return node.op_type != "MatMul" or (weight.rank == 2 and node.data(0).data is None)
 
 
 def _integer(chain: list[Node], encodings: tuple[Encoding, ...], *, fuses: bool) -> Decision:

@@ -10,6 +10,7 @@ from qdq.base.errors import ModelInvalidError, UnsupportedError
 from qdq.graph import (
     check_static_inputs,
     check_structure,
+    fusion_opset,
     infer_shapes,
     label,
     name_nodes,
@@ -39,6 +40,9 @@ def prepare(model: ir.Model) -> None:
     if opset_of(model) < OPSET:
         raise_opset(model, OPSET)
     optimize(model)
+    # TFLite has a Gelu and no erf.
+    if raise_opset(model, fusion_opset(model)):
+        optimize(model)
     check_structure(model)
     _check_dtypes(model)
     infer_shapes(model)

@@ -14,7 +14,6 @@ from qdq.base.options import JobKind, parse_options
 from qdq.base.progress import Progress
 from qdq.worker.stages.files import find_input, open_model, open_source
 from qdq.worker.stages.log import log, log_lines
-from qdq.worker.stages.qnn import log_licence
 
 __all__ = ["PLACEMENT_OUTPUT", "work"]
 
@@ -35,7 +34,6 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     )
     told = done.to_dict()
     Path(PLACEMENT_OUTPUT).write_text(json_text(told) + "\n", encoding="utf-8")
-    log_licence()
     log(f"placement as compiled, told by the {told['label']}; no latency is known")
     for graph in told["graphs"]:
         ops = graph["ops"]

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from qdq.base.qnn_package import LICENCE_NOTE
 from qdq.worker.stages.log import log, log_lines
 
-__all__ = ["graph_specs", "log_licence", "log_qnn"]
+__all__ = ["graph_specs", "log_qnn"]
 
 _TOLD = (
     "chipset",
@@ -27,14 +26,8 @@ _TOLD = (
 )
 
 
-def log_licence() -> None:
-    """Write under which terms Qualcomm's libraries are used."""
-    log(f"licences: {LICENCE_NOTE}")
-
-
 def log_qnn(facts: Mapping[str, Any], output: Path) -> None:
     """Write what a model told when it was read back, and the SHA-256 that guards its bytes."""
-    log_licence()
     log_lines(
         "read back from the model",
         (f"{name}: {_text(facts[name])}" for name in _TOLD if facts.get(name) is not None),

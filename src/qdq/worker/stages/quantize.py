@@ -5,6 +5,8 @@ Spec: ``weights``, ``activations``, ``options``.
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 from qdq import library
@@ -18,6 +20,7 @@ __all__ = ["PAGE_OUTPUT", "REPORT_OUTPUT", "work"]
 REPORT_OUTPUT, PAGE_OUTPUT = "report.json", "report.html"
 # In the log; a graph of a hundred thousand nodes can have as many.
 _MOST_FINDINGS = 200
+_MOST_NAMES = 20
 
 
 def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -30,11 +33,13 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
         activations=spec.get("activations", "int8"),
         options=spec.get("options", ""),
         report=(REPORT_OUTPUT, PAGE_OUTPUT),
+        resume=_adopted(),
         progress=progress,
     )
     report = done.report.to_dict()
     log(f"options resolved: {done.options.to_text() or 'none'}")
     log_lines("settings", (f"{name}: {value}" for name, value in report["settings"].items()))
+    log_lines("levers", (_lever(it) for it in report["levers"]))
     log_lines("summary", done.report.summary_lines())
     log_lines("lint", (it.sentence() for it in done.findings[:_MOST_FINDINGS]))
     log_lines("stages", (_cost(stage) for stage in report["stages"]))
@@ -52,6 +57,21 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
         "output_spec": output_specs(done.model),
         "notices": list(done.notices),
     }
+
+
+def _adopted() -> Path:
+    """Return the folder of finished stages, with those that an earlier attempt left."""
+    folder = Path()
+    for path in Path("inputs").glob("kept_*.npz"):
+        shutil.copyfile(path, folder / path.name)
+    return folder
+
+
+def _lever(match: dict[str, Any]) -> str:
+    nodes = match["nodes"]
+    more = f" and {len(nodes) - _MOST_NAMES} more" if len(nodes) > _MOST_NAMES else ""
+    told = ", ".join(nodes[:_MOST_NAMES])
+    return f"--{match['option']} {match['expression']}: {match['value']} for {told}{more}"
 
 
 def _cost(stage: dict[str, Any]) -> str:

@@ -16,7 +16,6 @@ from qdq.base.progress import Progress
 from qdq.worker.stages.agreement import Agreement, agreement_with
 from qdq.worker.stages.files import find_input, open_model, open_source
 from qdq.worker.stages.log import log, log_lines
-from qdq.worker.stages.qnn import log_licence
 
 __all__ = ["DATASET_OUTPUT", "work"]
 
@@ -28,7 +27,6 @@ def work(spec: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Return ``output``, number of samples, outputs, what computed, and how it agrees."""
     options = parse_options(JobKind.PROFILE, spec.get("options", ""))
     log(f"options resolved: {options.to_text() or 'none'}")
-    log_licence()
     options = options.without(*_MEASURING)
     source = None if find_input("source") is None else open_source("source")
     data = find_input("dataset") or "inputs/dataset"

@@ -29,7 +29,7 @@ class BiasOverflow:
     name = "bias_overflow"
     about = "biases that overflow int32 at the scale of input times weight"
 
-    def check(self, view: GraphView, facts: HtpFacts) -> Iterator[Finding]:
+    def check(self, view: GraphView, facts: HtpFacts | None) -> Iterator[Finding]:
         """Yield the ops whose constant bias is too large for their scales."""
         del facts
         for node in view.nodes:

@@ -14,6 +14,7 @@ from qdq.target.tflite.view import bounds_of
 __all__ = [
     "lower_clip",
     "lower_elu",
+    "lower_gelu",
     "lower_hard_sigmoid",
     "lower_leaky_relu",
     "lower_prelu",
@@ -75,6 +76,14 @@ def lower_elu(node: Node, b: Builder) -> None:
     b.emit("MUL", [curved, factor], [scaled], fusedActivationFunction="NONE")
     b.emit("RELU", [tensor], [above])
     b.emit("ADD", [above, scaled], [result], potScaleInt16=False, fusedActivationFunction="NONE")
+
+
+@lowers("Gelu")
+def lower_gelu(node: Node, b: Builder) -> None:
+    """GELU, by erf or by tanh, in the layout at hand."""
+    tensor, perm = b.any(node.data(0))
+    approximate = node.string("approximate", "none") == "tanh"
+    b.emit("GELU", [tensor], [b.result(node.outputs[0], perm)], approximate=approximate)
 
 
 def _clip_admits(node: Node, dtype: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NoReturn
 
 import numpy as np
 
@@ -82,18 +81,8 @@ def _batch_matmul(node: Node, b: Builder) -> None:
     shape = (*batch, rows, columns)
     made = result if result.shape == shape else b.like(result, shape)
     b.emit("BATCH_MATMUL", [x, y], [made], adjX=adjoint_x, adjY=adjoint_y)
-    if node.clamp is not None:
-        _refuse_activation(node, b)
     if made is not result:
         b.emit_reshape(made, result)
-
-
-def _refuse_activation(node: Node, b: Builder) -> NoReturn:
-    b.refuse(
-        node,
-        "An activation on a product of two computed operands is not supported",
-        "Quantize the product before the activation",
-    )
 
 
 def _operand(value: Value, b: Builder, rank: int, *, is_left: bool) -> tuple[Tensor, bool]:
@@ -116,8 +105,6 @@ def _computed_gemm(node: Node, b: Builder, tensor: Tensor) -> None:
     y, adjoint = _operand(weight, b, 2, is_left=False)
     result = b.result(node.outputs[0])
     has_bias, alpha = node.input(2) is not None, node.float("alpha", 1.0)
-    if node.clamp is not None and not has_bias and alpha == 1.0:
-        _refuse_activation(node, b)
     product = b.like(result) if has_bias or alpha != 1.0 else result
     b.emit(
         "BATCH_MATMUL", [tensor, y], [product], adjX=False, adjY=adjoint != bool(node.int("transB"))

@@ -1,4 +1,4 @@
-"""BatchNormalization that no Conv before it could take in."""
+"""BatchNormalization that no Conv before it could take in, and LayerNormalization."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from qdq.target.tflite.ir import Array, Node
 from qdq.target.tflite.layout import to_stored_axis
 from qdq.target.tflite.program import Tensor
 
-__all__ = ["lower_batch_normalization"]
+__all__ = ["lower_batch_normalization", "lower_layer_normalization"]
 
 
 @lowers("BatchNormalization")
@@ -38,3 +38,39 @@ def _constant(node: Node, index: int, b: Builder) -> Array:
     if array is None:
         b.refuse(node, "Its parameters are computed", "Export it with constant parameters")
     return array.astype(np.float64)
+
+
+@lowers("LayerNormalization")
+def lower_layer_normalization(node: Node, b: Builder) -> None:
+    """(x - mean) / sqrt(variance + epsilon) * scale + bias, in float: TFLite has no such op."""
+    if len(node.outputs) > 1:
+        b.refuse(node, "Its mean or deviation is read", "Export the model for inference")
+    source = node.data(0)
+    tensor, perm = b.any(source)
+    first = node.int("axis", -1) % source.rank
+    axes = b.ints(sorted(to_stored_axis(axis, perm) for axis in range(first, source.rank)), "axes")
+    kept = [1 if perm[at] >= first else dim for at, dim in enumerate(tensor.shape)]
+
+    def arithmetic(name: str, x: Tensor, y: Tensor, made: Tensor) -> Tensor:
+        b.emit(name, [x, y], [made], fusedActivationFunction="NONE")
+        return made
+
+    def mean(x: Tensor) -> Tensor:
+        made = b.like(x, kept)
+        b.emit("MEAN", [x, axes], [made], keepDims=True)
+        return made
+
+    centred = arithmetic("SUB", tensor, mean(tensor), b.like(tensor))
+    variance = mean(arithmetic("MUL", centred, centred, b.like(tensor)))
+    epsilon = b.constant(
+        np.full((1,) * source.rank, node.float("epsilon", 1e-5), np.float32), name="epsilon"
+    )
+    guarded = arithmetic("ADD", variance, epsilon, b.like(variance))
+    inverse = b.like(variance)
+    b.emit("RSQRT", [guarded], [inverse])
+    found = arithmetic("MUL", centred, inverse, b.like(tensor))
+    parameters = [value for value in (node.input(1), node.input(2)) if value is not None]
+    for index, operand in enumerate(b.aligned(parameters, perm)):
+        is_last = index == len(parameters) - 1
+        made = b.result(node.outputs[0], perm) if is_last else b.like(tensor)
+        found = arithmetic(("MUL", "ADD")[index], found, operand, made)
