@@ -14,6 +14,7 @@ from qdq.quantizer.rounding import network
 from qdq.quantizer.sensitivity import Probe, measure_sensitivity, site_parts
 from qdq.runtime import open_session, session
 
+NEAREST = "--rounding nearest"
 NET = """g (float[1,4,8,8] x) => (float[1,6] y, float[1,8,8,8] r) {
     a = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w1)
     r = Relu (a)
@@ -69,8 +70,12 @@ def sqnr_of(model, plan, data):
     )
 
 
-def test_both_ways_are_those_of_whole_runs(net, planned):
+@pytest.mark.parametrize("widths", ["one width", "two widths"])
+def test_both_ways_are_those_of_whole_runs(widths, net, planned, quantize):
     data = images(6, seed=4)
+    if widths == "two widths":
+        planned = quantize(net, images(40), options=f"--override 'make_(b|q)=int16' {NEAREST}").plan
+        assert planned.converts
     parts = site_parts(net, planned)
     with open_samples({"x": [it["x"] for it in data]}) as samples:
         probe = Probe(net, samples, range(6))
@@ -101,7 +106,7 @@ def test_parts_make_the_whole_plan(net, planned):
     """Leaving a part out and quantizing it alone share nothing and lose nothing."""
     for part in site_parts(net, planned):
         alone, rest = part.alone(planned), part.left_out(planned)
-        for kind in ("activations", "weights", "constants", "biases"):
+        for kind in ("activations", "weights", "constants", "biases", "converts"):
             both = [*getattr(alone, kind), *getattr(rest, kind)]
             assert sorted(both, key=str) == sorted(getattr(planned, kind), key=str)
 

@@ -13,6 +13,7 @@ import pytest
 
 from qdq import library
 from qdq.base.errors import (
+    AccuracyError,
     ChildTimeoutError,
     DatasetError,
     ModelCorruptError,
@@ -285,6 +286,30 @@ def test_quantize(stage, conv, dataset, samples, tmp_path):
     log = _log(tmp_path, "quantize")
     for words in ("options resolved", "activation, ", "y: SQNR", "calibrate: ", "peak memory"):
         assert words in log
+
+
+def test_a_missed_bound_fails_the_stage_by_name_and_gives_no_model(stage, conv, dataset, tmp_path):
+    with pytest.raises(AccuracyError, match="every layer at 16 bits") as caught:
+        stage(
+            "quantize",
+            {"options": "--accuracy_bound sqnr>=150"},
+            model=conv,
+            calibration=dataset,
+        )
+    assert caught.value.failure_type.name == "UNSUPPORTED"
+    assert not list((tmp_path / "scratch-quantize").rglob("model.onnx"))
+
+
+def test_quantize_tells_of_mixed_precision(stage, conv, dataset, tmp_path):
+    options = "--accuracy_bound sqnr>=20 --pareto --sensitivity"
+    found = stage("quantize", {"options": options}, model=conv, calibration=dataset)
+    assert any("--accuracy_bound sqnr>=20 is met" in notice for notice in found["notices"])
+    told = json.loads(_output(tmp_path, "quantize", "report.json"))
+    assert told["accuracy_bound"]["bounds"][0]["met"]
+    assert all(point["host_latency_ms"] > 0 for point in told["pareto"])
+    assert {site["site"] for site in told["sensitivity"]["sites"]} == {"x", "y", "w"}
+    page = _output(tmp_path, "quantize", "report.html")
+    assert b'id="widths"' in page and b'id="sensitivity"' in page
 
 
 def test_quantize_goes_on_from_what_another_attempt_kept(stage, conv, dataset, tmp_path):

@@ -24,6 +24,7 @@ from qdq.quantizer.mixed.bounds import (
     check_bounds,
     check_outputs,
     shortfall_db,
+    slack_db,
     told,
 )
 from qdq.quantizer.mixed.cost import Cost
@@ -47,7 +48,7 @@ __all__ = [
 
 # On the gate split, in dB of the energy of errors: another split differs by so much.
 _MARGIN_DB = 0.25
-_ROUNDS = 3
+_ROUNDS = 4
 _WEIGHTS = {4: "int4", 8: "int8", 16: "int16"}
 
 Refine = Callable[[Task, QuantizationPlan], Refined]
@@ -147,7 +148,8 @@ def meet_bounds(
         raise _missed(space, found, "with everything as it was asked for")
     every, best = space.task_of(space.every), space.with_weights(refine)
     search = _Search(space, plan, bounds, progress)
-    asked, tried = _MARGIN_DB, [frozenset[int]()]
+    room = slack_db(check_bounds(bounds, space.outputs(space.every)))
+    asked, tried = min(_MARGIN_DB, max(room, 0.0)), [frozenset[int]()]
     for _ in range(_ROUNDS):
         lifted = search.cheapest(asked)
         if lifted is None or lifted in tried or lifted == space.every:
@@ -160,7 +162,9 @@ def meet_bounds(
         if not shortfall_db(found):
             choice = _choice(space, lifted, found, len(tried))
             return MixedPrecision(task, refined.plan, choice, refined.decisions)
-        asked += shortfall_db(found) + _MARGIN_DB
+        # What is missing beyond what this set has, but no more than can be had on the gate split.
+        had = slack_db(check_bounds(bounds, space.outputs(lifted)))
+        asked = min(had + shortfall_db(found) + _MARGIN_DB, (had + room) / 2)
     found = check_bounds(bounds, judge(best.plan))
     if shortfall_db(found):
         raise _missed(space, found, "with every layer at 16 bits")
@@ -227,7 +231,7 @@ def noise_model(
 
 
 def group_energies(
-    space: WidthSpace, plan: QuantizationPlan, progress: Progress
+    space: WidthSpace, plan: QuantizationPlan, progress: Progress = NO_PROGRESS
 ) -> list[dict[str, float]]:
     """Return the energies at the outputs of each group alone, in the order of ``tensor_groups``."""
     owned: dict[str, list[int]] = {}

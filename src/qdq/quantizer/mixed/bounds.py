@@ -18,6 +18,7 @@ __all__ = [
     "check_outputs",
     "require_bounds",
     "shortfall_db",
+    "slack_db",
     "told",
 ]
 
@@ -105,17 +106,27 @@ def check_outputs(bounds: Sequence[AccuracyBound], outputs: Mapping[str, Metrics
 
 def shortfall_db(results: Sequence[BoundResult]) -> float:
     """Return by how many dB the energy of errors must fall for all to hold, 0 where they do."""
-    return max((_shortfall(it) for it in results), default=0.0)
+    return max(0.0, -slack_db(results))
 
 
-def _shortfall(result: BoundResult) -> float:
+def slack_db(results: Sequence[BoundResult]) -> float:
+    """Return by how many dB the energy of errors may grow with all still holding, at most 60.
+
+    Negative where it must fall.
+    """
+    return min((_slack(it) for it in results), default=_LARGEST_DB)
+
+
+def _slack(result: BoundResult) -> float:
     bound, measured = result.bound, result.measured
-    if result.met:
-        return 0.0
     if bound.metric in ("sqnr", "psnr"):
-        return min(bound.least - measured, _LARGEST_DB)
-    wanted, found = max(1 - bound.least, 1e-9), max(1 - measured, 1e-9)
-    return min(10 * math.log10(found / wanted), _LARGEST_DB)
+        found = measured - bound.least
+    else:
+        wanted, missing = max(1 - bound.least, 1e-9), max(1 - measured, 1e-9)
+        found = 10 * math.log10(wanted / missing)
+    # Whether a bound holds is told by the metric itself.
+    found = max(found, 0.0) if result.met else min(found, -1e-9)
+    return max(-_LARGEST_DB, min(_LARGEST_DB, found))
 
 
 def allowed_energies(

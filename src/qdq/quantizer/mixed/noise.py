@@ -7,21 +7,38 @@ one that is not makes it in 8 bits, or reads a copy of 8 bits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir as ir
 
 from qdq.quantizer.mixed.cost import elements_of
 from qdq.quantizer.mixed.units import Unit
 from qdq.quantizer.plan import QuantizationPlan
 from qdq.quantizer.task import Task
 
-__all__ = ["NoiseModel", "TensorGroup", "tensor_groups"]
+__all__ = ["NoiseModel", "TensorGroup", "TensorWidth", "tensor_groups"]
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
+
+# Sets that are looked at together, to bound memory.
+_BLOCK = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class TensorWidth:
+    """What a tensor costs: its elements, the units that its width comes from, and its readers.
+
+    The width is that of ``roots``: the unit that makes it, or those that make what is moved or
+    joined into it; 16 bits where all of them are lifted.
+    """
+
+    elements: int
+    roots: frozenset[int]
+    readers: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +48,7 @@ class TensorGroup:
     name: str
     makers: frozenset[int]
     readers: frozenset[int]
-    elements: int
+    tensors: tuple[TensorWidth, ...] = ()
 
 
 def tensor_groups(
@@ -39,30 +56,47 @@ def tensor_groups(
 ) -> tuple[TensorGroup, ...]:
     """Return the activations of ``plan`` by owner, then its constants, in its order."""
     elements = elements_of(task.model)
-    makers: dict[str, set[int]] = {}
-    readers: dict[str, set[int]] = {}
-    reading: dict[str, int] = {}
+    makers = {tensor: frozenset({i}) for i, unit in enumerate(units) for tensor in unit.makes}
+    readers: dict[str, frozenset[int]] = {}
     for place, unit in enumerate(units):
-        for side, tensors in ((makers, unit.makes), (readers, unit.reads)):
-            for tensor in tensors:
-                side.setdefault(tensor, set()).add(place)
-        reading.update(dict.fromkeys(unit.nodes, place))
+        for tensor in unit.reads:
+            readers[tensor] = readers.get(tensor, frozenset()) | {place}
+    roots = _roots(task.model, makers)
     members: dict[str, list[str]] = {}
     for planned in plan.activations:
         members.setdefault(planned.site.owner, []).append(planned.site.tensor)
+    nothing = frozenset[int]()
     groups = [
         TensorGroup(
             owner,
-            frozenset(i for tensor in tensors for i in makers.get(tensor, ())),
-            frozenset(i for tensor in tensors for i in readers.get(tensor, ())),
-            sum(elements[tensor] for tensor in tensors),
+            frozenset().union(*(makers.get(tensor, nothing) for tensor in tensors)),
+            frozenset().union(*(readers.get(tensor, nothing) for tensor in tensors)),
+            tuple(
+                TensorWidth(
+                    elements[tensor], roots.get(tensor, nothing), readers.get(tensor, nothing)
+                )
+                for tensor in tensors
+            ),
         )
         for owner, tensors in members.items()
     ]
+    reading = {node: place for place, unit in enumerate(units) for node in unit.nodes}
     for constant in plan.constants:
         users = frozenset(reading[n] for n, _ in constant.site.uses if n in reading)
-        groups.append(TensorGroup(constant.site.tensor, users, users, 0))
+        groups.append(TensorGroup(constant.site.tensor, users, users))
     return tuple(groups)
+
+
+def _roots(model: ir.Model, makers: Mapping[str, frozenset[int]]) -> dict[str, frozenset[int]]:
+    """Return, for every value, the units whose widths it has."""
+    roots = dict(makers)
+    for node in model.graph:
+        passed = frozenset[int]().union(
+            *(roots.get(value.name or "", frozenset()) for value in node.inputs if value)
+        )
+        for value in node.outputs:
+            roots.setdefault(value.name or "", passed)
+    return roots
 
 
 class NoiseModel:
@@ -84,27 +118,55 @@ class NoiseModel:
     ) -> None:
         self.units = units
         self._low, self._high = bits
-        self._made = _incidence([group.makers for group in groups], units)
-        self._read = _incidence([group.readers for group in groups], units)
-        self.touched = self._made | self._read
-        self._elements = np.array([group.elements for group in groups], np.float64)
+        self.touched = _incidence([group.makers | group.readers for group in groups], units)
+        tensors = [(tensor, group) for group in groups for tensor in group.tensors]
+        self._roots = _incidence([tensor.roots for tensor, _ in tensors], units)
+        self._readers = _incidence([tensor.readers for tensor, _ in tensors], units)
+        self._demand = _incidence([group.readers for _, group in tensors], units)
+        self._elements = np.array([tensor.elements for tensor, _ in tensors], np.float64)
         self._energies = energies / allowed
         self._floor = floor / allowed
 
+    def errors(self, sets: Bools) -> Floats:
+        """Return, for each row of ``sets``, the error of the worst output by what is allowed."""
+        return np.concatenate([self._errors(block) for block in _blocks(sets)])
+
+    def costs(self, sets: Bools) -> Floats:
+        """Return the activation bits of each row, as ``cost_of`` counts them for a whole plan."""
+        return np.concatenate([self._costs(block) for block in _blocks(sets)])
+
     def error(self, lifted: Bools) -> float:
-        """Return the predicted error of the worst output, by what is allowed there."""
-        noisy = (self.touched & ~lifted).any(axis=1)
-        total = self._floor + noisy @ self._energies
-        return float(total.max(initial=0.0))
+        """Return the predicted error of one set."""
+        return float(self._errors(lifted[None])[0])
 
     def cost(self, lifted: Bools) -> float:
-        """Return the activation bits, as ``cost_of`` counts them for the whole plan."""
-        made, read = (self._made & lifted).any(axis=1), (self._read & lifted).any(axis=1)
-        wide = np.where(self._made.any(axis=1), made, read)
-        other = (self._read & (lifted != wide[:, None])).any(axis=1)
+        """Return the activation bits of one set."""
+        return float(self._costs(lifted[None])[0])
+
+    def _errors(self, sets: Bools) -> Floats:
+        total: Floats = self._floor + _meet(~sets, self.touched) @ self._energies
+        worst: Floats = total.max(axis=1, initial=0.0)
+        return worst
+
+    def _costs(self, sets: Bools) -> Floats:
+        made = ~_meet(~sets, self._roots)
+        # What no unit makes is as wide as its widest reader wants it.
+        wide = np.where(self._roots.any(axis=1), made, _meet(sets, self._demand))
+        other = np.where(wide, _meet(~sets, self._readers), _meet(sets, self._readers))
         bits = np.where(wide, self._high, self._low)
         converted = np.where(wide, self._low, self._high)
-        return float(self._elements @ (bits + other * converted))
+        found: Floats = (bits + other * converted) @ self._elements
+        return found
+
+
+def _blocks(sets: Bools) -> list[Bools]:
+    return [sets[i : i + _BLOCK] for i in range(0, max(len(sets), 1), _BLOCK)]
+
+
+def _meet(sets: Bools, groups: Bools) -> Bools:
+    """Return [sets, groups]: whether a unit is in both."""
+    found: Bools = sets.astype(np.float32) @ groups.astype(np.float32).T > 0
+    return found
 
 
 def _incidence(sets: Sequence[frozenset[int]], units: int) -> Bools:

@@ -30,8 +30,10 @@ class PlanPart:
         """Return the plan that quantizes this part and nothing else."""
         weights = tuple(plan.weights[i] for i in self.weights)
         corrected = {planned.site.tensor for planned in weights}
+        tensors = self._tensors(plan)
         return replace(
             plan,
+            converts=tuple(it for it in plan.converts if it.site.tensor in tensors),
             activations=tuple(plan.activations[i] for i in self.activations),
             weights=weights,
             constants=tuple(plan.constants[i] for i in self.constants),
@@ -42,8 +44,10 @@ class PlanPart:
         """Return the plan that quantizes everything but this part."""
         weights = tuple(it for i, it in enumerate(plan.weights) if i not in self.weights)
         freed = {plan.weights[i].site.tensor for i in self.weights}
+        tensors = self._tensors(plan)
         return replace(
             plan,
+            converts=tuple(it for it in plan.converts if it.site.tensor not in tensors),
             activations=tuple(
                 it for i, it in enumerate(plan.activations) if i not in self.activations
             ),
@@ -51,6 +55,10 @@ class PlanPart:
             constants=tuple(it for i, it in enumerate(plan.constants) if i not in self.constants),
             biases=tuple(bias for bias in plan.biases if bias.weight not in freed),
         )
+
+    def _tensors(self, plan: QuantizationPlan) -> set[str]:
+        """Return the tensors of its activations, whose converts go with them."""
+        return {plan.activations[i].site.tensor for i in self.activations}
 
 
 def site_parts(model: ir.Model, plan: QuantizationPlan) -> tuple[PlanPart, ...]:
