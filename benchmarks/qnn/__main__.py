@@ -18,6 +18,8 @@ BEHIND_DB, APART_DB = 1.0, 45.0
 def verdict(row: dict[str, Any]) -> str:
     if "refused" in row:
         return row["refused"][:100]
+    if "sim_float_db" not in row:
+        return "compiled"
     if row["precision"] == "w8a8":
         near = row["sim_float_db"] >= row["ort_float_db"] - BEHIND_DB
     else:

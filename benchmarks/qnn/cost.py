@@ -101,10 +101,12 @@ def compare_cost(model: Path, device: str = DEVICE, *, turns: int = TURNS) -> di
         qdq.compile(model, dlc, device=device, options="--target_runtime qnn_dlc")
         words = ["compile", str(model), "-o", str(binary), "--device", device]
         commands, insides, bares = [], [], []
-        for _ in range(turns):
+        for turn in range(turns):
+            place = Path(folder, str(turn))
+            place.mkdir()
             commands.append(child("qdq", *words, "--options", OPTIONS))
             insides.append(child("benchmarks.qnn.inside", str(model), str(binary), device))
-            bares.append(child("benchmarks.qnn.bare", str(prepared), soc, folder))
+            bares.append(child("benchmarks.qnn.bare", str(prepared), soc, str(place)))
     command, inside, bare = least(commands), least(insides), least(bares)
     ours = inside.told["own_cpu_s"] + inside.told["children_cpu_s"]
     return {

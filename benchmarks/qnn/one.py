@@ -64,7 +64,9 @@ def measure(model_id: str, precision: str) -> None:
         row: dict[str, Any] = {"model": model_id, "precision": precision, "chip": chip.chipset}
         row["samples"] = len(samples)
         try:
-            row |= _device(target, device, samples, truth, reference)
+            # The chips have computed the same wherever both were simulated.
+            is_slow = device != DEVICES[0] and len(samples) == 1
+            row |= _device(target, device, samples, truth, reference, is_slow=is_slow)
         except (qdq.QdqError, RuntimeError) as error:
             row["refused"] = str(error)
         print(json.dumps(row), flush=True)
@@ -76,24 +78,33 @@ def _device(
     samples: Samples,
     truth: list[np.ndarray],
     reference: list[np.ndarray],
+    *,
+    is_slow: bool,
 ) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         binary = Path(folder, "model.bin")
         costs = compare_cost(target, device, turns=COST_TURNS)
         compiler = qdq.compile(target, binary, device=device, options=OPTIONS).qnn
         assert compiler is not None
-        began = time.perf_counter()
-        found = outputs(binary, samples)
-        simulated = time.perf_counter() - began
-        return {
+        row = {
             **costs,
             "compiler_s": compiler["compile_seconds"],
             "bytes": binary.stat().st_size,
-            "sim_float_db": round(sqnr(truth, found), 2),
-            "ort_float_db": round(sqnr(truth, reference), 2),
-            "sim_ort_db": round(sqnr(reference, found), 2),
-            "sim_s_per_sample": round(simulated / len(samples), 2),
         }
+        return row if is_slow else row | _simulated(binary, samples, truth, reference)
+
+
+def _simulated(
+    binary: Path, samples: Samples, truth: list[np.ndarray], reference: list[np.ndarray]
+) -> dict[str, Any]:
+    began = time.perf_counter()
+    found = outputs(binary, samples)
+    return {
+        "sim_float_db": round(sqnr(truth, found), 2),
+        "ort_float_db": round(sqnr(truth, reference), 2),
+        "sim_ort_db": round(sqnr(reference, found), 2),
+        "sim_s_per_sample": round((time.perf_counter() - began) / len(samples), 2),
+    }
 
 
 if __name__ == "__main__":

@@ -86,6 +86,9 @@ def test_every_encoding_of_the_file_is_explained(made: Path) -> None:
     assert sorted(dtypes) == sorted(row["encoding"]["dtype"] for row in rows)
     kinds = [row["kind"] for row in alone]
     assert sorted(kinds) == sorted(row["kind"] for row in rows)
+    kept = qdq.explain(onnx.load(made)).metadata
+    assert kept["qdq.options"] == told(made)["options"]
+    assert kept["qdq.calibration_sha256"] == told(made)["calibration"]["sha256"]
 
 
 def test_the_digest_of_the_samples_ignores_their_order(net: Path, tmp_path: Path) -> None:

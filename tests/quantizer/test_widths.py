@@ -229,6 +229,13 @@ def test_what_is_converted_keeps_the_values_of_its_first_pair(parse, quantize, r
     assert convert.encoding.scale[0] < first.scale[0] / 50
 
 
+def test_the_summary_tells_widths_only_where_they_differ(parse, quantize):
+    told = quantize(chain(parse), samples_of(), overrides=bits_of(c=16)).report.summary_lines()
+    assert "nodes: 3 with 8 bits, 2 with 16 bits; 2 converts where widths meet" in told
+    plain = quantize(chain(parse), samples_of()).report.summary_lines()
+    assert not any(line.startswith("nodes:") for line in plain)
+
+
 def test_the_same_model_whatever_the_order_of_requests(parse, quantize):
     samples = samples_of()
     one = quantize(chain(parse), samples, overrides=bits_of(c=16, n=16))

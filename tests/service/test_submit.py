@@ -238,6 +238,24 @@ def test_calibration_and_full_type_go_together(room):
     assert job.dataset_id == data.id
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--override /head/(=int16",
+        "--override /head/.*=int12",
+        "--exclude_nodes (?i)conv",
+        "--exclude_nodes " + "(a*)*" * 60,
+        "--range x=1,0",
+        "--dry_run",
+    ],
+)
+def test_levers_are_read_before_a_job_is_made(room, options):
+    with pytest.raises(OptionError):
+        _quantize(room, options=options)
+    kept = _quantize(room, options="--override '/head/.*=int16' --range x=0,1")
+    assert kept.options == "--override '/head/.*=int16' --range x=0,1"
+
+
 def test_a_quantize_job(room):
     job = _quantize(room, activations="int16", options="--range_scheme min_max")
     assert (job.weights, job.activations) == ("int8", "int16")
@@ -249,6 +267,13 @@ def test_a_quantize_job(room):
 def test_precisions_are_checked(room, pair):
     with pytest.raises(PrecisionError):
         _quantize(room, weights=pair[0], activations=pair[1])
+
+
+def test_widths_of_nodes_are_checked(room):
+    options = "--quantize_target tflite --override a=int16"
+    with pytest.raises(PrecisionError, match="w4a16"):
+        _quantize(room, weights="int4", options=options)
+    assert _quantize(room, options=options).options == options
 
 
 @pytest.mark.parametrize("bound", ["sqnr>30", "mse>=1", "cosine>=2"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -16,6 +17,7 @@ __all__ = [
     "PrecisionTable",
     "check_precision",
     "check_quantize_target",
+    "check_widths",
     "precision_table",
 ]
 
@@ -133,6 +135,17 @@ def check_quantize_target(weights: str, activations: str, target: str) -> Precis
     ``portable`` belongs to no one runtime: it takes what any of them has.
     """
     return check_precision(weights, activations, None if target == "portable" else target)
+
+
+def check_widths(weights: str, activations: Iterable[str], target: str) -> None:
+    """Raise PrecisionError for a width that single nodes are to have and ``target`` lacks.
+
+    ``activations`` are values of ``--override``, ``float`` among them.  Where weights of 16 bits
+    meet activations of 8, the node's weights have 8 too.
+    """
+    for name in sorted({name for name in activations if name in precision_table().bits}):
+        narrow = (weights, name) == ("int16", "int8")
+        check_quantize_target("int8" if narrow else weights, name, target)
 
 
 def _family(table: PrecisionTable, runtime: str | None) -> str | None:

@@ -20,6 +20,8 @@ __all__ = ["add_explain"]
 
 # A table of more rows is not read; JSON has all of them.
 _MOST_ROWS = 2000
+# What models of qdq tell of themselves, without its prefix.
+_KEPT = ("precision", "options", "calibration_sha256")
 
 
 def add_explain(app: typer.Typer) -> None:
@@ -78,7 +80,10 @@ def _explained(found: Explanation, rows: list[dict[str, Any]]) -> Iterator[Rende
 def _origin(found: Explanation) -> Iterator[RenderableType]:
     known = found.provenance
     if known is None:
-        yield f"{found.producer or 'producer unknown'}; no provenance: told by the graph alone"
+        kept = {key.removeprefix("qdq."): text for key, text in found.metadata.items()}
+        told = [f"{found.producer or 'producer unknown'}; no provenance: told by the graph alone"]
+        told += [f"{name}: {kept[name] or 'none'}" for name in _KEPT if name in kept]
+        yield "\n".join(told)
         return
     source, calibration = known["source"], known["calibration"]
     yield "\n".join(

@@ -87,6 +87,8 @@ def provenance(
         "options": options.to_text(),
         "options_in_force": options.to_dict(),
         "settings": report.settings.to_dict(),
+        "lite_mp": None if report.share is None else report.share.to_dict(),
+        "accuracy_bound": None if report.widths is None else report.widths.to_dict(),
         "levers": [match.to_dict() for match in report.levers],
         "sites": list(_sites(report, plan)),
         "float_islands": plan["float_islands"],

@@ -117,6 +117,9 @@ def quantize(
             latency=host_latency(samples),
             progress=keeper,
         )
+    # For those who have the model without its provenance.
+    done.model.metadata_props["qdq.options"] = parsed.to_text()
+    done.model.metadata_props["qdq.calibration_sha256"] = done.report.calibration_digest
     linted = _LINTED.get(parsed.get_text("quantize_target"), "")
     findings = tell_findings(done.model, linted, keeper)
     if target is not None and beside is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from qdq.base.errors import OptionError, QdqError
 from qdq.base.options import JobKind, parse_options, split_options
-from qdq.base.precision import check_quantize_target
+from qdq.base.precision import check_quantize_target, check_widths
 from qdq.base.progress import NO_PROGRESS, Progress
 from qdq.library._quantize import QuantizeResult, quantize
 from qdq.library._sources import ModelSource, SampleSource
@@ -137,6 +137,8 @@ def _read(text: str, weights: str, activations: str) -> _OptionSet:
     parsed = parse_options(JobKind.QUANTIZE, options)
     target = parsed.get_text("quantize_target")
     check_quantize_target(dtypes["weights"], dtypes["activations"], target)
+    asked = (value for _, value in parsed.get_assignments("override"))
+    check_widths(dtypes["weights"], asked, target)
     return _OptionSet(text.strip(), dtypes["weights"], dtypes["activations"], options)
 
 

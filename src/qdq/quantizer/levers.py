@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from qdq.base.errors import OptionError
 from qdq.base.options import Options
-from qdq.base.precision import check_quantize_target
+from qdq.base.precision import check_widths
 from qdq.quantizer.origins import SourceGraph, SourceNode, trace_origins
 from qdq.quantizer.overrides import Overrides
 
@@ -84,9 +84,7 @@ class Levers:
 
     def check(self, *, weights: str, target: str) -> None:
         """Raise PrecisionError for a width that ``target`` lacks with such weights."""
-        for bits in self.bits:
-            under = "int8" if (weights, bits) == ("int16", 8) else weights
-            check_quantize_target(under, f"int{bits}", target)
+        check_widths(weights, (value for _, value in self.widths), target)
 
     def resolve(self, source: SourceGraph, graph: ir.Graph, *, weight_bits: int) -> ResolvedLevers:
         """Return what is asked of the nodes of the prepared ``graph``.

@@ -136,6 +136,10 @@ class QuantizationReport:
             f"{len(plan.activations)} activation, {len(plan.weights)} weight and "
             f"{len(plan.constants)} constant sites; {len(plan.islands)} float islands",
         ]
+        if len(self.nodes_by_bits) > 1:
+            widths = sorted(self.nodes_by_bits.items())
+            told = ", ".join(f"{count} with {bits} bits" for bits, count in widths)
+            lines.append(f"nodes: {told}; {len(plan.converts)} converts where widths meet")
         split = "held-out samples" if self.held_out else "of the calibration samples"
         for name, metrics in self.outputs.items():
             lines.append(f"{name}: {_told(metrics)} ({self.report_samples} {split})")

@@ -15,7 +15,12 @@ from qdq.base.accuracy_bound import bounds_of
 from qdq.base.compute_units import check_units
 from qdq.base.errors import DatasetError, OptionError, RequestError, SpecError, UnsupportedError
 from qdq.base.options import Options, parse_options
-from qdq.base.precision import FULL_TYPES, check_precision, check_quantize_target
+from qdq.base.precision import (
+    FULL_TYPES,
+    check_precision,
+    check_quantize_target,
+    check_widths,
+)
 from qdq.base.qnn_package import check_qairt, require_qnn
 from qdq.domain.ids import IdKind, new_id
 from qdq.domain.qnn import QNN_RUNTIMES
@@ -138,6 +143,8 @@ class Submissions:
         options = parse_options(grammar.JobKind.QUANTIZE, self._text(order.options))
         target = options.get_text("quantize_target")
         check_quantize_target(order.weights, order.activations, target)
+        asked = (value for _, value in options.get_assignments("override"))
+        check_widths(order.weights, asked, target)
         bounds_of(options)
         model = self._models.get(order.model_id)
         _require_type(model, (ModelType.ONNX,), "quantize")
