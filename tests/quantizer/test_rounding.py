@@ -11,6 +11,7 @@ import pytest
 
 from qdq.quantizer.encoding import fake_quantize, quantize_values
 from qdq.quantizer.gates import GateModel
+from qdq.quantizer.rounding import walk
 from qdq.quantizer.splits import split_samples
 from qdq.runtime import open_session
 
@@ -115,6 +116,21 @@ def test_a_bias_is_made_where_there_was_none(net, quantize):
     np.testing.assert_array_equal(node.inputs[2].const_value.numpy(), biases["make_p"].values)
     names = {value.name for value in result.model.graph.initializers.values()}
     assert {"b1", "b2", "b4", "b5"} <= names
+
+
+def test_a_corrected_bias_holds_the_mean_over_all_positions(net, quantize, monkeypatch):
+    """Not over those few that the moments are of."""
+    monkeypatch.setattr(walk, "_POSITIONS", 30)
+    data = images(15)  # all of them calibrate
+    result = quantize(net, data, weights="int4", options=SECOND)
+    assert "make_a" in {planned.node for planned in result.plan.biases}
+    node = next(n for n in result.model.graph if n.name == "make_a")
+    means = []
+    for model, name in ((net, "a"), (result.model, node.outputs[0].name)):
+        with open_session(model, outputs=[name], optimize=False) as session:
+            values = [session.run_values(sample)[0] for sample in data]
+        means.append(np.mean(values, axis=(0, 1, 3, 4), dtype=np.float64))
+    np.testing.assert_allclose(means[1], means[0], atol=2e-6)
 
 
 def test_decisions_are_told(net, quantize):

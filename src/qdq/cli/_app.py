@@ -11,7 +11,6 @@ import typer
 from qdq.base.errors import SpecError
 from qdq.cli._exits import FAILED, USAGE, CommandGroup
 from qdq.cli._explain import add_explain
-from qdq.cli._leave import leave
 from qdq.cli._lint import add_lint
 from qdq.cli._mixed import add_mixed
 from qdq.cli._output import print_json, print_report
@@ -62,11 +61,7 @@ Threads = Annotated[
 
 def main() -> None:
     """Run the command that the shell asked for, and exit."""
-    try:
-        app(prog_name="qdq")
-    except SystemExit as end:
-        leave(end.code)
-        raise
+    app(prog_name="qdq")
 
 
 @app.callback(invoke_without_command=True)

@@ -7,7 +7,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from qdq.quantizer.rounding.patches import Window, positions_of, take_patches
+from qdq.quantizer.rounding.patches import Window, mean_patch, positions_of, take_patches
 from qdq.runtime import open_session
 
 CASES = {
@@ -46,12 +46,15 @@ def test_rows_times_patches_are_the_convolution(name):
     rows = w.reshape(window.groups, kernel[0] // window.groups, -1)
     found = np.matmul(rows, patches).reshape(kernel[0], -1).T
     np.testing.assert_allclose(found, channels_last[positions], rtol=1e-4, atol=1e-4)
+    everywhere = take_patches(x, window, np.arange(count)).mean(axis=2)
+    np.testing.assert_allclose(mean_patch(x, window), everywhere, rtol=1e-4, atol=1e-5)
 
 
 def test_rows_of_a_matrix_product():
     x = np.random.default_rng(0).normal(size=(2, 3, 5)).astype(np.float32)
     patches = take_patches(x, Window(), np.array([0, 4]))
     np.testing.assert_array_equal(patches, x.reshape(6, 5)[[0, 4]].T[None])
+    np.testing.assert_allclose(mean_patch(x, Window()), x.mean(axis=(0, 1))[None], rtol=1e-6)
 
 
 @pytest.mark.parametrize(("count", "wanted"), [(5, 9), (100, 10), (1000, 37)])

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from qdq.quantizer.encoding import FloatArray
 
-__all__ = ["Window", "positions_of", "take_patches"]
+__all__ = ["Window", "mean_patch", "positions_of", "take_patches"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -73,3 +73,29 @@ def take_patches(values: Array, window: Window, positions: npt.NDArray[np.int64]
     # One gather along contiguous channels: element (channel, tap) at each position.
     rows = np.take(flat, taps[:, None] + index, axis=1)
     return np.ascontiguousarray(rows.reshape(window.groups, -1, len(positions)), np.float32)
+
+
+def mean_patch(values: Array, window: Window) -> npt.NDArray[np.float64]:
+    """Return [groups, elements]: the mean over all positions of what ``take_patches`` gives."""
+    if not window.kernel:
+        rows = values.reshape(-1, values.shape[-1])
+        mean: npt.NDArray[np.float64] = rows.mean(axis=0, dtype=np.float64)[None]
+        return mean
+    spatial = len(window.kernel)
+    _, *sizes = window.output_shape(values.shape)
+    # Padding adds nothing to sums, but moves what each tap sees.
+    totals = values[0] if len(values) == 1 else values.sum(axis=0)
+    for axis, (kernel, stride, dilation, size) in enumerate(
+        zip(window.kernel, window.strides, window.dilations, sizes, strict=True)
+    ):
+        before, after = window.pads[axis], window.pads[spatial + axis]
+        around = [(0, 0), (before, after), *[(0, 0)] * (totals.ndim - 2)]
+        padded = np.pad(totals, around) if before or after else totals
+        # Each axis in turn becomes one of taps, at the end; the next one moves up.
+        reach = (size - 1) * stride + 1
+        starts = (tap * dilation for tap in range(kernel))
+        taps = [padded[:, start : start + reach : stride].sum(axis=1) for start in starts]
+        totals = np.stack(taps, axis=-1)
+    count = len(values) * int(np.prod(sizes))
+    patch: npt.NDArray[np.float64] = totals.reshape(window.groups, -1).astype(np.float64) / count
+    return patch

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from qdq.dataset import Samples
@@ -19,7 +20,7 @@ from qdq.quantizer.rounding.judge import GateRows, Judge
 from qdq.quantizer.rounding.layers import Layer
 from qdq.quantizer.rounding.moments import LayerMoments, MomentSums
 from qdq.quantizer.rounding.network import PartedNetwork
-from qdq.quantizer.rounding.patches import positions_of, take_patches
+from qdq.quantizer.rounding.patches import mean_patch, positions_of, take_patches
 from qdq.quantizer.rounding.solve import (
     Candidate,
     LayerProblem,
@@ -30,6 +31,8 @@ from qdq.quantizer.rounding.solve import (
 )
 
 __all__ = ["Walk"]
+
+Float64Array = npt.NDArray[np.float64]
 
 # Samples whose rows are summed in float32 before they join the float64 sums.
 _SHARD = 16
@@ -64,6 +67,7 @@ class Walk:
         self._expected = PartedNetwork(model, len(order), budget=_STORE_BYTES)
         self._actual = PartedNetwork(working, len(order), budget=_STORE_BYTES)
         self._sums = MomentSums()
+        self._means: list[list[Float64Array]] = [[], []]
         for place, index in enumerate(order):
             sample = samples[index]
             self._expected.feed(place, sample)
@@ -89,8 +93,9 @@ class Walk:
             for run in runs:
                 run.result()
         self._sums = MomentSums(means_only=layer.elements > _LARGEST_GRAM)
+        self._means = [[], []]
         self._add(layer, self._calibration)
-        return self._sums.result()
+        return self._moments()
 
     def choose(self, problem: LayerProblem) -> tuple[Candidate, list[Decision]]:
         """Return the best way to round the layer that has been reached, and what was tried.
@@ -108,7 +113,7 @@ class Walk:
         decisions = _decisions(layer, scored, best, power=judge.power)
         if self._gate is not self._calibration:
             self._add(layer, self._gate)
-            problem = replace(problem, moments=self._sums.result())
+            problem = replace(problem, moments=self._moments())
         return remade(problem, best), decisions
 
     def settle(self, layer: Layer, chosen: Candidate, shape: tuple[int, ...]) -> None:
@@ -125,6 +130,18 @@ class Walk:
         each = math.ceil(wanted / len(self._calibration))
         for start in range(0, len(samples), _SHARD):
             self._sums.add(*self._rows(layer, samples[start : start + _SHARD], each))
+
+        for means, network in zip(self._means, (self._expected, self._actual), strict=True):
+            values = (network.value(layer.node, sample) for sample in samples)
+            means.extend(mean_patch(it, layer.window) for it in values)
+
+    def _moments(self) -> LayerMoments:
+        """Return the moments at the chosen positions, about the means over all positions.
+
+        The bias makes up for the means, so that a chance in the choice would stay in the output.
+        """
+        mean_float, mean_quantized = (np.mean(means, axis=0) for means in self._means)
+        return replace(self._sums.result(), mean_float=mean_float, mean_quantized=mean_quantized)
 
     def _gate_rows(self, layer: Layer) -> GateRows:
         wanted = _GATE_POSITIONS_GROUPED if layer.window.groups > 1 else _GATE_POSITIONS
