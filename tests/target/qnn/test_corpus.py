@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.medium, pytest.mark.timeout(1800)]
 Compiled = Callable[..., CompileResult]
 Samples = list[dict[str, np.ndarray]]
 # What these networks reach is in benchmarks/README.md.
-CONVOLUTIONAL = ("effnet_lite0", "ppocr_cls")
+NETWORKS = ("effnet_lite0", "ppocr_cls", "fmnist_vit")
 
 
 def columns(samples: Samples) -> dict[str, list[np.ndarray]]:
@@ -37,7 +37,7 @@ def sqnr(wanted: list[np.ndarray], found: list[np.ndarray]) -> float:
     return 10 * float(np.log10(signal / noise))
 
 
-@pytest.mark.parametrize("model_id", CONVOLUTIONAL)
+@pytest.mark.parametrize("model_id", NETWORKS)
 @pytest.mark.parametrize("activations", ["int8", "int16"])
 def test_a_trained_network(
     tmp_path: Path,
