@@ -49,6 +49,7 @@ __all__ = [
 # On the gate split, in dB of the energy of errors: another split differs by so much.
 _MARGIN_DB = 0.25
 _ROUNDS = 4
+_FARTHEST = 0.75
 _WEIGHTS = {4: "int4", 8: "int8", 16: "int16"}
 
 Refine = Callable[[Task, QuantizationPlan], Refined]
@@ -148,9 +149,9 @@ def meet_bounds(
         raise _missed(space, found, "with everything as it was asked for")
     every, best = space.task_of(space.every), space.with_weights(refine)
     search = _Search(space, plan, bounds, progress)
-    room = slack_db(check_bounds(bounds, space.outputs(space.every)))
-    asked, tried = min(_MARGIN_DB, max(room, 0.0)), [frozenset[int]()]
+    tried = [frozenset[int]()]
     for _ in range(_ROUNDS):
+        asked = _next_margin(space, bounds, tried[-1], shortfall_db(found))
         lifted = search.cheapest(asked)
         if lifted is None or lifted in tried or lifted == space.every:
             break
@@ -162,14 +163,26 @@ def meet_bounds(
         if not shortfall_db(found):
             choice = _choice(space, lifted, found, len(tried))
             return MixedPrecision(task, refined.plan, choice, refined.decisions)
-        # What is missing beyond what this set has, but no more than can be had on the gate split.
-        had = slack_db(check_bounds(bounds, space.outputs(lifted)))
-        asked = min(had + shortfall_db(found) + _MARGIN_DB, (had + room) / 2)
     found = check_bounds(bounds, judge(best.plan))
     if shortfall_db(found):
         raise _missed(space, found, "with every layer at 16 bits")
     choice = _choice(space, space.every, found, len(tried) + 1)
     return MixedPrecision(every, best.plan, choice, best.decisions)
+
+
+def _next_margin(
+    space: WidthSpace, bounds: Sequence[AccuracyBound], last: frozenset[int], missing: float
+) -> float:
+    """Return the margin to search with after ``last`` missed the bounds on the report split.
+
+    What it has on the gate split and what is missing; no more than most of the way to what lifting
+    everything has there, which may be less than nothing.
+    """
+    had, room = (
+        slack_db(check_bounds(bounds, space.outputs(lifted))) for lifted in (last, space.every)
+    )
+    asked = max(had + missing, 0.0) + _MARGIN_DB
+    return min(asked, had + _FARTHEST * (room - had))
 
 
 class _Search:
