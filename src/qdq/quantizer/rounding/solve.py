@@ -19,8 +19,8 @@ Float64Array = npt.NDArray[np.float64]
 
 # Scales that error feedback is tried with reach from the min-max scale down to this fraction of it:
 # fewer bits gain more by clipping.  The best one of each channel by the quadratic error stays, so
-# that each is also another try at the integers: on synthetic correlated inputs 24 give 0.3 to 0.9 dB
-# more than six at 4 bits.  On EfficientNet-Lite0 w4a8 that is +0.3 dB on the gate split.
+# that each is also another try at the integers: 24 give 0.3 to 0.9 dB more than six at 4 bits on
+# synthetic correlated inputs.  On EfficientNet-Lite0 w4a8 that is +0.3 dB on the gate split.
 _LEAST_FRACTION = {4: 0.5, 8: 0.8}
 _FEWEST_SCALES, _MOST_SCALES = 4, 32
 # Elements of all tries together; a large layer has fewer tries.
