@@ -205,6 +205,7 @@ class TestReport:
             "version",
             "settings",
             "calibration_samples",
+            "calibration_digest",
             "report_samples",
             "report_samples_held_out",
             "gate_samples",
