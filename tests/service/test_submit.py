@@ -353,6 +353,20 @@ def test_a_target_can_be_used_before_and_after_its_job_is_done(room):
     assert _quantize(room, model_id=job.target_model_id)
 
 
+def test_a_job_that_ends_while_its_target_is_looked_at(room, monkeypatch):
+    """Its row was read before, without bytes; the job is done when it is asked for."""
+    job = _compile(room, options="--target_runtime onnx")
+    plain = room.repository.get_job
+
+    def ended(job_id):
+        if not room.repository.jobs[job.id].state.is_final:
+            room.repository.finish(job.id, room.blobs)
+        return plain(job_id)
+
+    monkeypatch.setattr(room.repository, "get_job", ended)
+    assert _quantize(room, model_id=job.target_model_id)
+
+
 def test_a_target_of_a_failed_job_cannot_be_used(room):
     job = _compile(room)
     assert room.workbench.jobs.cancel(job.id)

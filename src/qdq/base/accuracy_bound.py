@@ -11,7 +11,9 @@ from qdq.base.options import Options
 
 __all__ = ["AccuracyBound", "bounds_of", "parse_bounds"]
 
-_BOUND = re.compile(r"(?:(.+):)?(sqnr|cosine|psnr|top1_agreement)>=(-?[0-9]{1,6}(?:\.[0-9]{1,9})?)")
+_BOUND = re.compile(
+    r"(?:(.+):)?(sqnr|cosine|psnr|top1_agreement)>=(-?[0-9]{1,6}(?:\.[0-9]{1,20})?)"
+)
 _HIGHEST = {"sqnr": 200.0, "psnr": 100.0, "cosine": 1.0, "top1_agreement": 1.0}
 _IN_DB = ("sqnr", "psnr")
 

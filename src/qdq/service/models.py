@@ -127,6 +127,8 @@ def usable(repository: Repository, model: Model) -> Inspection:
             return Inspection(format="unknown")
         if producer is None or producer.state is not JobState.DONE:
             raise RequestError(why_no_bytes(repository, model))
+        # The job may have ended after the row was read: its bytes are there by now.
+        model = repository.get_model(model.id) or model
     _refuse_bad(model)
     if model.blob is None:
         raise RequestError(

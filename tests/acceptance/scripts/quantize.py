@@ -63,7 +63,10 @@ def check_results() -> None:
     assert "SUCCESS" in repr(result)
     assert any(file.suffix == ".onnx" for file in (WORK / "results").iterdir())
     found = _quantized().download_artifacts_for_type(str(WORK / "log"), hub.JobArtifactType.HUB_LOG)
-    by_suffix = {Path(file).suffix: Path(file).read_text() for file in found}
+    provenance = [Path(file) for file in found if "provenance" in Path(file).name]
+    assert [json.loads(it.read_text())["schema"] for it in provenance] == ["qdq.provenance/1"]
+    others = [Path(file) for file in found if Path(file) not in provenance]
+    by_suffix = {file.suffix: file.read_text() for file in others}
     assert set(by_suffix) == {".log", ".html", ".json"}
     assert "range_scheme" in by_suffix[".log"]
     assert by_suffix[".html"].startswith("<!DOCTYPE html>")
